@@ -1,0 +1,194 @@
+//! The state of a future in one atomic word, and the only transitions that it has.
+//!
+//! Python keeps the state under a lock and has five of them; here a single compare-and-swap decides every race, and
+//! the word has four states, because cancelling is complete in one step (there is no "cancelled but not yet notified"
+//! in which a waiter could be missed).
+//!
+//! ```text
+//!               start                 finish
+//!   PENDING ------------> RUNNING ------------> FINISHED
+//!      |
+//!      +----------------> CANCELLED
+//!               cancel
+//! ```
+//!
+//! | bits | meaning | set by | cleared by |
+//! |---|---|---|---|
+//! | 0–1 | the state | its transition | never goes back |
+//! | 2 `WAITERS` | the waiter list may hold entries | a registration, with its entry pushed, under the list's lock | never |
+//! | 3 `ABANDONED` | nobody holds a handle through which the outcome could be read | the last handle's drop | never |
+//! | 4 `OBSERVED` | somebody has been told of the failure | a reader | never |
+//!
+//! Invariants:
+//!
+//! 1. Exactly one `start` and one `cancel` can win, and not both: each is a compare-and-swap out of `PENDING`.
+//! 2. Exactly one caller finishes: `finish` is for whoever won `start`.
+//! 3. The outcome is stored before `finish` (Release) and read only after a load that saw `FINISHED` (Acquire).
+//! 4. A registered waiter is never missed. Its entry is pushed before `WAITERS` is set; the end of the future is a
+//!    read-modify-write of the same word. If setting the bit comes first, the end sees it and drains the list; if it
+//!    comes second, the registration, which still holds the lock, sees the end and takes its entry back.
+//! 5. An unread failure is reported exactly once. `ABANDONED` and the end are read-modify-writes of one word, so
+//!    exactly one of them comes second, and that one reports.
+
+use crate::sync::{AtomicU8, Ordering};
+
+const STATE: u8 = 0b11;
+const PENDING: u8 = 0;
+const RUNNING: u8 = 1;
+const CANCELLED: u8 = 2;
+const FINISHED: u8 = 3;
+const WAITERS: u8 = 1 << 2;
+const ABANDONED: u8 = 1 << 3;
+const OBSERVED: u8 = 1 << 4;
+
+/// Where a future is in its life, as in [PEP 3148](https://peps.python.org/pep-3148/#future-objects).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// Waiting to be run; can still be cancelled.
+    Pending,
+    /// Being run; can no longer be cancelled.
+    Running,
+    /// Cancelled before it was run. It never will be.
+    Cancelled,
+    /// Run to its end, with a value or with an error.
+    Finished,
+}
+
+/// The word as it was at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Snapshot(u8);
+
+impl Snapshot {
+    pub(crate) fn state(self) -> State {
+        match self.0 & STATE {
+            PENDING => State::Pending,
+            RUNNING => State::Running,
+            CANCELLED => State::Cancelled,
+            _ => State::Finished,
+        }
+    }
+
+    pub(crate) fn is_done(self) -> bool {
+        matches!(self.0 & STATE, CANCELLED | FINISHED)
+    }
+
+    pub(crate) fn has_waiters(self) -> bool {
+        self.0 & WAITERS != 0
+    }
+
+    pub(crate) fn is_abandoned(self) -> bool {
+        self.0 & ABANDONED != 0
+    }
+
+    pub(crate) fn is_observed(self) -> bool {
+        self.0 & OBSERVED != 0
+    }
+}
+
+/// What came of trying to start.
+#[must_use]
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// The caller runs the work, and owes the end of the future.
+    Run(Snapshot),
+    /// It had been cancelled; the caller owes nothing.
+    Cancelled,
+    /// It had been started or finished before; the caller has made a mistake, or lost a race to help.
+    Taken(State),
+}
+
+/// What came of trying to cancel.
+#[must_use]
+#[derive(Clone, Copy)]
+pub(crate) enum Cancel {
+    /// The caller cancelled it, and owes the waiters their wake-up.
+    Won(Snapshot),
+    /// It was cancelled already, and whoever did that wakes the waiters.
+    Already,
+    /// It is running or finished.
+    TooLate,
+}
+
+/// The word itself; see the head of this file.
+pub(crate) struct StateWord(AtomicU8);
+
+impl StateWord {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU8::new(PENDING))
+    }
+
+    /// Acquire: pairs with the Release in `finish`, so that whoever sees `FINISHED` also sees the outcome.
+    pub(crate) fn load(&self) -> Snapshot {
+        Snapshot(self.0.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn transition_to_running(&self) -> Start {
+        match self.leave_pending(RUNNING) {
+            Ok(before) => Start::Run(before),
+            Err(now) => match now.state() {
+                State::Cancelled => Start::Cancelled,
+                other => Start::Taken(other),
+            },
+        }
+    }
+
+    pub(crate) fn transition_to_cancelled(&self) -> Cancel {
+        match self.leave_pending(CANCELLED) {
+            Ok(before) => Cancel::Won(before),
+            Err(now) => match now.state() {
+                State::Cancelled => Cancel::Already,
+                _ => Cancel::TooLate,
+            },
+        }
+    }
+
+    /// Ends a running future; only the caller that was told [`Start::Run`] may do so, and only once.
+    pub(crate) fn transition_to_finished(&self) -> Snapshot {
+        // RUNNING and FINISHED differ in one bit that nobody else changes, so an unconditional OR is the whole
+        // transition and leaves the flags as they are. Release: publishes the outcome. Acquire: sees the list that a
+        // registration filled before it set WAITERS.
+        let before = Snapshot(self.0.fetch_or(FINISHED, Ordering::AcqRel));
+        debug_assert_eq!(before.state(), State::Running);
+        before
+    }
+
+    /// Says that the list holds an entry. The answer is the word just before.
+    pub(crate) fn announce_waiter(&self) -> Snapshot {
+        // Release: the entry must be visible to whoever sees the bit. Acquire: if the future has ended, the caller
+        // goes on to read the outcome.
+        Snapshot(self.0.fetch_or(WAITERS, Ordering::AcqRel))
+    }
+
+    /// Says that the last handle is gone. The answer is the word just before.
+    pub(crate) fn abandon(&self) -> Snapshot {
+        Snapshot(self.0.fetch_or(ABANDONED, Ordering::AcqRel))
+    }
+
+    /// Says that somebody has been told of the failure. True if nobody had been before.
+    pub(crate) fn observe(&self) -> bool {
+        // Relaxed: a flag about the reader itself; the drop of its handle is ordered after it by whatever moved the
+        // handle there.
+        !Snapshot(self.0.fetch_or(OBSERVED, Ordering::Relaxed)).is_observed()
+    }
+
+    /// Moves from PENDING to `target`, keeping the flags.
+    fn leave_pending(&self, target: u8) -> Result<Snapshot, Snapshot> {
+        let mut now = self.0.load(Ordering::Relaxed);
+        loop {
+            if now & STATE != PENDING {
+                // Acquire, so that "too late" and "already" come with what the winner wrote.
+                return Err(self.load());
+            }
+            match self.0.compare_exchange_weak(
+                now,
+                now | target,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(before) => return Ok(Snapshot(before)),
+                Err(actual) => now = actual,
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a future knows of the pool whose worker is asking for it.
+//!
+//! A task that waits for another task of its own pool would starve the pool if every worker did so: Python documents
+//! the deadlock. Two things prevent it here, and both need to know that the thread which is about to sleep is a
+//! worker, and whose.
+//!
+//! 1. If the awaited task belongs to the same pool and has not started, the worker runs it on the spot.
+//! 2. Otherwise the pool is told that one of its workers is out of action, so that another thread can stand in.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+#[cfg(loom)]
+use loom::thread_local;
+
+/// Names a pool whose workers run tasks in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolId(usize);
+
+impl PoolId {
+    /// A name that no other pool of this process has.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "every call answers something else")]
+    pub fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) const NONE: usize = 0;
+
+    pub(crate) fn get(self) -> usize {
+        self.0
+    }
+
+    /// Whether the calling thread is a worker of this pool.
+    #[must_use]
+    pub fn is_current(self) -> bool {
+        current_pool() == Some(self)
+    }
+}
+
+/// What a pool wants to know of its workers while they run tasks.
+///
+/// Both are called by the worker itself, always in pairs, and must not panic.
+pub trait Host {
+    /// The worker is about to sleep, for as long as it takes.
+    fn blocked(&self);
+    /// The worker is awake again.
+    fn unblocked(&self);
+}
+
+struct Current {
+    pool: PoolId,
+    host: Rc<dyn Host>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = RefCell::new(None);
+}
+
+/// For executor authors: runs `f` in the knowledge that this thread is a worker of `pool`.
+///
+/// While `f` runs, waiting for a future of `pool` that has not started runs it in place, and any other sleep inside
+/// this library is announced to `host`.
+pub fn work_for<R>(pool: PoolId, host: Rc<dyn Host>, f: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Current>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.with(|current| drop(current.replace(self.0.take())));
+        }
+    }
+    let _restore = Restore(CURRENT.with(|current| current.replace(Some(Current { pool, host }))));
+    f()
+}
+
+pub(crate) fn current_pool() -> Option<PoolId> {
+    // Not accessible while the thread is ending: then it is nobody's worker any more.
+    CURRENT.try_with(|current| current.borrow().as_ref().map(|current| current.pool)).ok().flatten()
+}
+
+/// For executor authors, and for locks and queues that wait: says that this thread is about to sleep, until dropped.
+#[derive(Debug)]
+#[must_use = "the worker counts as awake again when this is dropped"]
+pub struct Blocked {
+    host: Option<HostHandle>,
+}
+
+struct HostHandle(Rc<dyn Host>);
+
+impl std::fmt::Debug for HostHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Host")
+    }
+}
+
+impl Blocked {
+    /// Tells the pool that this thread works for, if any.
+    pub fn enter() -> Self {
+        let host = CURRENT
+            .try_with(|current| current.borrow().as_ref().map(|current| Rc::clone(&current.host)))
+            .ok()
+            .flatten();
+        if let Some(host) = &host {
+            host.blocked();
+        }
+        Self { host: host.map(HostHandle) }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        if let Some(HostHandle(host)) = &self.host {
+            host.unblocked();
+        }
+    }
+}
