@@ -1,1 +1,46 @@
-//! x
+//! The [`Executor`] trait: anything that can run a task, and `submit`, `map` and `shutdown` over it.
+//!
+//! This is the narrow waist of [`concurrent-futures`](https://docs.rs/concurrent-futures). Above it is everything that
+//! people call, written once; below it is whatever runs tasks: the thread pool, the process pool, or an executor of your
+//! own, which is three methods.
+//!
+//! ```
+//! use concurrent_futures_executor::InlineExecutor;
+//!
+//! let executor = InlineExecutor::new();
+//! for square in executor.map(|n: u64| n * n, [1, 2, 3]) {
+//!     println!("{}", square?);
+//! }
+//! # Ok::<(), concurrent_futures_executor::MapError>(())
+//! ```
+//!
+//! # Features
+//!
+//! `portable`, off by default, gives every [`Task`] that can cross to another process the means to do so. Executors
+//! with workers in other processes switch it on. The bounds of all methods are the same with and without it.
+
+#![deny(unsafe_code)]
+#![cfg_attr(not(feature = "portable"), forbid(unsafe_code))]
+
+#[cfg(feature = "portable")]
+mod codec;
+mod error;
+mod executor;
+mod inline;
+pub mod local;
+mod map;
+mod portable;
+mod shutdown;
+mod task;
+
+pub use concurrent_futures_future as future;
+
+pub use error::{InvalidMapOptions, MapError, Refusal, ShutdownError, StillRunning, SubmitError};
+pub use executor::{Executor, ExecutorExt};
+pub use inline::InlineExecutor;
+pub use map::{Map, MapOptions};
+pub use portable::Portable;
+#[cfg(feature = "portable")]
+pub use portable::{Entry, Trampoline};
+pub use shutdown::{Shutdown, Wait};
+pub use task::Task;

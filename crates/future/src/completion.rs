@@ -101,7 +101,10 @@ impl<F: AnyFuture> CompletionSet<F> {
     }
 
     /// Takes out the next future that has ended, waiting until there is one; `None` if the set is empty.
-    #[expect(clippy::should_implement_trait, reason = "an iterator would borrow the set, and nothing could be added")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator would borrow the set, and nothing could be added"
+    )]
     pub fn next(&mut self) -> Option<F> {
         self.next_until(Deadline::NEVER).ok().flatten()
     }
@@ -163,8 +166,9 @@ impl<F: AnyFuture> CompletionSet<F> {
         self.entries.remove(&token).map(|entry| entry.future)
     }
 
-    /// Takes out all that is left, in the order in which it was added.
-    pub(crate) fn drain(&mut self) -> Vec<F> {
+    /// All futures in the set, whether or not they have ended, in the order in which they were added.
+    #[must_use = "dropping the futures gives up their results"]
+    pub fn into_futures(mut self) -> Vec<F> {
         let mut entries: Vec<_> = self.entries.drain().collect();
         entries.sort_unstable_by_key(|(token, _)| *token);
         for (_, entry) in &entries {
@@ -309,8 +313,8 @@ pub struct AsCompletedTimeout<F: AnyFuture> {
 impl<F: AnyFuture> AsCompletedTimeout<F> {
     /// The futures that have not been yielded, in the order in which they were given.
     #[must_use = "dropping the futures gives up their results"]
-    pub fn into_unfinished(mut self) -> Vec<F> {
-        self.set.drain()
+    pub fn into_unfinished(self) -> Vec<F> {
+        self.set.into_futures()
     }
 }
 

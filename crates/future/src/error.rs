@@ -64,7 +64,9 @@ impl fmt::Display for TaskError {
             Self::Panicked(panic) => write!(f, "the task {panic}"),
             Self::Failed(_) => f.write_str("the task returned an error"),
             Self::Broken(_) => f.write_str("the executor broke before the task could run"),
-            Self::Abandoned => f.write_str("the task was dropped without ever being run to its end"),
+            Self::Abandoned => {
+                f.write_str("the task was dropped without ever being run to its end")
+            }
             Self::Codec(_) => f.write_str("the task could not cross to its worker and back"),
         }
     }

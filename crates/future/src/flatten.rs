@@ -36,15 +36,15 @@ where
         let mut settled = lock(&self.settled);
         let settled = settled.get_or_insert_with(|| {
             // The source's own error was not looked at yet: this is a way of asking, not of reading.
-            let outcome = match self.source.cell().take() {
-                Ok(Ok(value)) => Ok(value),
-                // The conversion is the user's code. It cannot reach this cell, so running it under the lock is
-                // safe as long as it does not unwind through it.
-                Ok(Err(error)) => {
-                    Err(Panic::catch(|| TaskError::failed(error)).unwrap_or_else(TaskError::Panicked))
-                }
-                Err(error) => Err(error),
-            };
+            let outcome =
+                match self.source.cell().take() {
+                    Ok(Ok(value)) => Ok(value),
+                    // The conversion is the user's code. It cannot reach this cell, so running it under the lock is
+                    // safe as long as it does not unwind through it.
+                    Ok(Err(error)) => Err(Panic::catch(|| TaskError::failed(error))
+                        .unwrap_or_else(TaskError::Panicked)),
+                    Err(error) => Err(error),
+                };
             Settled::Full(outcome)
         });
         f(settled)

@@ -153,6 +153,7 @@ impl<T> Future<T> {
     }
 
     /// Turns this into a handle that can be cloned, whose readers borrow the value instead of moving it.
+    #[must_use]
     pub fn share(self) -> SharedFuture<T> {
         SharedFuture::new(self)
     }
@@ -321,6 +322,7 @@ pub(crate) fn describe(
 }
 
 impl<T> Sealed for Future<T> {
+    #[expect(private_interfaces, reason = "called from inside this crate alone")]
     fn cell(&self) -> &dyn AnyCell {
         &*self.cell
     }

@@ -8,7 +8,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::{error::TaskError, id::FutureId, panic::{Panic, drop_quietly}};
+use crate::{
+    error::TaskError,
+    id::FutureId,
+    panic::{Panic, drop_quietly},
+};
 
 /// Something that happened where no caller could be told of it.
 #[derive(Debug)]

@@ -121,7 +121,8 @@ impl std::error::Error for Panic {}
 impl Drop for Caught {
     fn drop(&mut self) {
         // A payload may have a destructor that panics, and it may be dropped by a worker that has to live on.
-        if let Some(payload) = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(payload) = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+        {
             drop_quietly(payload);
         }
     }
@@ -134,7 +135,10 @@ pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value)))
         && let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
     {
-        #[expect(clippy::mem_forget, reason = "its destructor may panic for ever; memory is the cheaper loss")]
+        #[expect(
+            clippy::mem_forget,
+            reason = "its destructor may panic for ever; memory is the cheaper loss"
+        )]
         std::mem::forget(again);
     }
 }

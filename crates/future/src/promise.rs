@@ -24,7 +24,6 @@ use crate::{
 /// assert_eq!(future.result()?, 42);
 /// # Ok::<(), concurrent_futures_future::TaskError>(())
 /// ```
-#[must_use]
 pub fn promise<T: Send + 'static>() -> (Promise<T>, Future<T>) {
     let core = Arc::new(Core::new());
     let future = Future::new(Arc::clone(&core) as _);

@@ -73,10 +73,7 @@ impl<T> SharedFuture<T> {
     /// # Errors
     ///
     /// [`TimeoutError`] if it is not there in time; what the task itself came to is the inner result.
-    pub fn result_timeout(
-        &self,
-        timeout: Duration,
-    ) -> Result<Result<&T, TaskError>, TimeoutError> {
+    pub fn result_timeout(&self, timeout: Duration) -> Result<Result<&T, TaskError>, TimeoutError> {
         self.wait_timeout(timeout)?;
         Ok(self.outcome())
     }

@@ -10,7 +10,7 @@ use crate::{
     panic::Panic,
     state::{Start, State},
     sync::{Mutex, lock},
-    worker::PoolId,
+    worker::{self, PoolId},
 };
 
 /// Something to be done once, with what it needs to be done.
@@ -38,7 +38,6 @@ pub struct PackagedTask<W: Work> {
 
 impl<W: Work> PackagedTask<W> {
     /// Packages `work`, together with the one future of its outcome.
-    #[must_use]
     pub fn new(work: W) -> (Arc<Self>, Future<W::Output>) {
         let task = Arc::new(Self { core: Core::new(), work: Mutex::new(Some(work)) });
         let future = Future::new(Arc::clone(&task) as _);
@@ -53,13 +52,19 @@ impl<W: Work> PackagedTask<W> {
         if !self.start() {
             return false;
         }
-        let work = lock(&self.work).take();
-        let outcome = match work {
-            Some(work) => Panic::catch(|| work.call()).map_err(TaskError::Panicked),
-            None => Err(TaskError::Abandoned),
-        };
+        let outcome = self.call();
+        worker::finishing();
         self.complete(outcome);
         true
+    }
+
+    /// Does the work of a task that the caller has started.
+    fn call(&self) -> Result<W::Output, TaskError> {
+        let work = lock(&self.work).take();
+        match work {
+            Some(work) => Panic::catch(|| work.call()).map_err(TaskError::Panicked),
+            None => Err(TaskError::Abandoned),
+        }
     }
 
     /// Marks the future as running, for work that is done elsewhere. True if the caller now owes it an outcome.
@@ -147,7 +152,9 @@ impl<W: Work> AnyCell for PackagedTask<W> {
     }
 
     fn run_in_place(&self) {
-        self.run();
+        if self.start() {
+            self.complete(self.call());
+        }
     }
 
     fn drop_work(&self) {

@@ -101,17 +101,15 @@ where
     wait_until(futures, Deadline::after(timeout), return_when)
 }
 
-fn wait_until<I>(
-    futures: I,
-    deadline: Deadline,
-    return_when: ReturnWhen,
-) -> DoneAndNotDone<I::Item>
+fn wait_until<I>(futures: I, deadline: Deadline, return_when: ReturnWhen) -> DoneAndNotDone<I::Item>
 where
     I: IntoIterator<Item: AnyFuture>,
 {
     let mut seen = HashSet::new();
-    let futures: Vec<I::Item> =
-        futures.into_iter().filter(|future| seen.insert(identity(future.cell().header()))).collect();
+    let futures: Vec<I::Item> = futures
+        .into_iter()
+        .filter(|future| seen.insert(identity(future.cell().header())))
+        .collect();
     let cells: Vec<&dyn AnyCell> = futures.iter().map(|future| future.cell()).collect();
     match return_when {
         ReturnWhen::AllCompleted => wait_for_all(&cells, deadline),

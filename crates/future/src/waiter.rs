@@ -5,13 +5,7 @@
 //! then everyone who sleeps, last the callbacks, in the order in which they were added. A slow callback can therefore
 //! hold up other callbacks of the same future, and nothing else.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    sync::Arc,
-    task::Waker,
-    time::Instant,
-};
+use std::{collections::VecDeque, mem, sync::Arc, task::Waker, time::Instant};
 
 use crate::{
     hook::{self, Event},
@@ -65,7 +59,11 @@ impl WaiterList {
 
     /// Puts `waker` where `key` is, if that entry is still there. What it replaces is returned, to be dropped
     /// outside of the lock.
-    pub(crate) fn replace_waker(&mut self, key: WaiterKey, waker: &Waker) -> Result<Option<Waker>, ()> {
+    pub(crate) fn replace_waker(
+        &mut self,
+        key: WaiterKey,
+        waker: &Waker,
+    ) -> Result<Option<Waker>, ()> {
         let entry = self.entries.iter_mut().find(|(candidate, _)| *candidate == key);
         match entry {
             Some((_, Waiter::Waker(current))) if current.will_wake(waker) => Ok(None),
@@ -115,6 +113,9 @@ pub(crate) fn notify(
             Waiter::Callback(callback) => callbacks.push(callback),
             Waiter::Observer(_) => {}
         }
+    }
+    if !callbacks.is_empty() {
+        worker::running_callbacks();
     }
     for callback in callbacks {
         run_callback(&id, callback);

@@ -44,12 +44,24 @@ impl PoolId {
 
 /// What a pool wants to know of its workers while they run tasks.
 ///
-/// Both are called by the worker itself, always in pairs, and must not panic.
+/// All are called by the worker itself, outside of any lock, and must not panic.
 pub trait Host {
     /// The worker is about to sleep, for as long as it takes.
     fn blocked(&self);
-    /// The worker is awake again.
+
+    /// The worker is awake again. Comes after each [`blocked`](Self::blocked).
     fn unblocked(&self);
+
+    /// The worker has done the work of its task, and is about to complete the future.
+    ///
+    /// Whoever learns of the completion and submits the next task must find this worker available, or the pool would
+    /// start another thread for a task that this one is free to take. Not called for a task that the worker runs in
+    /// the middle of another.
+    fn finishing(&self) {}
+
+    /// The worker is about to run done-callbacks after all, for as long as these take. Comes after
+    /// [`finishing`](Self::finishing), if there are any.
+    fn running_callbacks(&self) {}
 }
 
 struct Current {
@@ -58,7 +70,7 @@ struct Current {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Current>> = RefCell::new(None);
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
 /// For executor authors: runs `f` in the knowledge that this thread is a worker of `pool`.
@@ -74,6 +86,27 @@ pub fn work_for<R>(pool: PoolId, host: Rc<dyn Host>, f: impl FnOnce() -> R) -> R
     }
     let _restore = Restore(CURRENT.with(|current| current.replace(Some(Current { pool, host }))));
     f()
+}
+
+fn current_host() -> Option<Rc<dyn Host>> {
+    CURRENT
+        .try_with(|current| current.borrow().as_ref().map(|current| Rc::clone(&current.host)))
+        .ok()
+        .flatten()
+}
+
+/// Tells the pool that this thread works for, if any, that it is about to complete a future.
+pub(crate) fn finishing() {
+    if let Some(host) = current_host() {
+        host.finishing();
+    }
+}
+
+/// Tells the pool that this thread works for, if any, that it is about to run callbacks.
+pub(crate) fn running_callbacks() {
+    if let Some(host) = current_host() {
+        host.running_callbacks();
+    }
 }
 
 pub(crate) fn current_pool() -> Option<PoolId> {
@@ -99,10 +132,7 @@ impl std::fmt::Debug for HostHandle {
 impl Blocked {
     /// Tells the pool that this thread works for, if any.
     pub fn enter() -> Self {
-        let host = CURRENT
-            .try_with(|current| current.borrow().as_ref().map(|current| Rc::clone(&current.host)))
-            .ok()
-            .flatten();
+        let host = current_host();
         if let Some(host) = &host {
             host.blocked();
         }

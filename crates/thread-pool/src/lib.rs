@@ -1,1 +1,32 @@
-//! x
+//! `ThreadPoolExecutor`: Python's `concurrent.futures` thread pool, for any closure, with handles for results.
+//!
+//! ```
+//! use concurrent_futures_thread_pool::ThreadPoolExecutor;
+//! use concurrent_futures_executor::future::as_completed;
+//!
+//! let pool = ThreadPoolExecutor::with_max_workers(4)?;
+//! let futures: Vec<_> =
+//!     (1..=10_u64).map(|n| pool.submit(|n| (n, n * n), n)).collect::<Result<_, _>>()?;
+//! for future in as_completed(futures) {
+//!     let (n, square) = future.result()?;
+//!     println!("{n} squared is {square}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It is part of [`concurrent-futures`](https://docs.rs/concurrent-futures), which re-exports it, and complete by
+//! itself.
+
+#![deny(unsafe_code)]
+
+mod builder;
+mod pool;
+#[expect(unsafe_code, reason = "tasks that borrow; see the head of the file")]
+mod scope;
+mod shared;
+mod worker;
+
+pub use builder::{BuildError, Builder, DropPolicy};
+pub use concurrent_futures_executor as executor;
+pub use pool::ThreadPoolExecutor;
+pub use scope::{Scope, ScopedFuture};

@@ -30,7 +30,9 @@ pub(super) fn run(_args: &[String]) -> Outcome {
         }
     }
     if let Err(reason) = Step::cargo("cargo-deny", ["deny", "--version"]).ask() {
-        return Ok(Report::skipped("licences and advisories", &reason));
+        let mut report = Report::default();
+        report.skip("licences and advisories", &reason);
+        return Ok(report);
     }
     Step::cargo("licences and advisories", ["deny", "check"]).run()
 }

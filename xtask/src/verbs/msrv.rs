@@ -34,11 +34,13 @@ pub(super) fn run(_args: &[String]) -> Outcome {
 
     let installed = Step::program(NAME, "rustup", ["toolchain", "list"]).ask();
     let toolchain = installed.as_deref().ok().and_then(|list| toolchain_for(list, stated));
+    let build = format!("build with Rust {stated}");
     let Some(toolchain) = toolchain else {
-        let reason = format!("toolchain {stated} is not installed");
-        return Ok(Report::skipped(&format!("build with Rust {stated}"), &reason));
+        let mut report = Report::default();
+        report.skip(&build, "rustup has no toolchain of exactly this version");
+        return Ok(report);
     };
-    Step::cargo(&format!("build with Rust {stated}"), [format!("+{toolchain}")])
+    Step::cargo(&build, [format!("+{toolchain}")])
         .args(["check", "--workspace", "--all-targets", "--all-features"])
         .run()
 }

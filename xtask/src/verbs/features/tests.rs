@@ -9,8 +9,7 @@ fn named(names: &[&str]) -> Vec<String> {
 /// A crate without features is still built in all three ways, which must mean the same.
 #[test]
 fn no_features() {
-    let expected =
-        [vec!["--features=default"], vec!["--no-default-features"], vec!["--all-features"]];
+    let expected = [vec![], vec!["--no-default-features"], vec!["--all-features"]];
     assert_eq!(selections(&[]), expected);
 }
 

@@ -1,0 +1,453 @@
+//! `map`: a function over many items, with a bounded window of them in the executor.
+//!
+//! Items go in by chunks, each chunk one task. What is in the executor or ready to be taken, counted in items, never
+//! exceeds the window. A chunk catches the panic of each of its items, so that an item that fails takes no other with
+//! it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    iter::FusedIterator,
+    time::{Duration, Instant},
+};
+
+use concurrent_futures_future::{
+    CompletionSet, Future, FutureId, Panic, Progress, TaskError, TimeoutError,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{InvalidMapOptions, MapError, Refusal, SubmitError};
+
+/// Chunks per worker that the default window has room for: enough that workers do not run dry while the caller looks at
+/// a result, few enough to be no burden on memory.
+const DEFAULT_CHUNKS_PER_WORKER: usize = 16;
+
+/// How a [`map`](crate::ExecutorExt::map_with) is to go about it. The default is a good choice for most.
+///
+/// ```
+/// use concurrent_futures_executor::{Executor, InlineExecutor, MapOptions};
+///
+/// let executor = InlineExecutor::new();
+/// let squares = executor.map_with(MapOptions::new().buffersize(8), |n: u64| n * n, 1..)?;
+/// assert_eq!(squares.take(3).collect::<Result<Vec<_>, _>>()?, [1, 4, 9]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct MapOptions {
+    timeout: Option<Duration>,
+    chunksize: Option<usize>,
+    buffer: Buffer,
+    unordered: bool,
+    progress: Option<Progress>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Buffer {
+    #[default]
+    Automatic,
+    Items(usize),
+    Unbounded,
+}
+
+impl MapOptions {
+    /// No deadline, chunks and window chosen by the library, results in the order of the items.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One deadline for the whole iteration, counted from the call of `map`.
+    ///
+    /// When it has passed, results that exist are still yielded as long as they are next in line; then comes one
+    /// [`MapError::Timeout`], everything that has not started is cancelled, and the iterator ends. A timeout that is
+    /// too long for the clock is as good as none.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How many items go into one task. Without it, the library chooses; at present it chooses 1.
+    ///
+    /// Larger chunks cost less per item when calls are short. Items of a chunk start, and are cancelled, together; they
+    /// fail each by itself.
+    pub fn chunksize(mut self, items: usize) -> Self {
+        self.chunksize = Some(items);
+        self
+    }
+
+    /// How many items may have been read and not yet yielded; never exceeded, so a chunk is no larger than this.
+    ///
+    /// The default grows with the number of workers and the size of the chunks.
+    pub fn buffersize(mut self, items: usize) -> Self {
+        self.buffer = Buffer::Items(items);
+        self
+    }
+
+    /// Reads all items and submits them all before `map` returns, as Python does without a `buffersize`.
+    pub fn unbounded(mut self) -> Self {
+        self.buffer = Buffer::Unbounded;
+        self
+    }
+
+    /// Yields results in the order in which they come, rather than in that of the items.
+    pub fn unordered(mut self) -> Self {
+        self.unordered = true;
+        self
+    }
+
+    /// Counts the items in `progress`.
+    ///
+    /// Of a chunk of several, items that failed are told from those that did not when the chunk's results are taken
+    /// from the iterator.
+    pub fn progress(mut self, progress: &Progress) -> Self {
+        self.progress = Some(progress.clone());
+        self
+    }
+}
+
+type Submit<'a, T, O> = Box<dyn Fn(T) -> Result<Future<O>, SubmitError<T>> + Send + Sync + 'a>;
+type ChunkOutput<R> = Vec<Result<R, ChunkPanic>>;
+
+/// How items become tasks; the one part of a map that knows the function.
+pub(crate) struct Submitter<'a, A, R> {
+    pub(crate) one: Submit<'a, A, R>,
+    pub(crate) many: Submit<'a, Vec<A>, ChunkOutput<R>>,
+}
+
+/// The panic of one item of a chunk, which crosses to another process as the text that is known of it.
+pub(crate) struct ChunkPanic(pub(crate) Panic);
+
+impl Serialize for ChunkPanic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.0.message(), self.0.location(), self.0.backtrace()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ChunkPanic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (message, location, backtrace) =
+            <(String, Option<String>, Option<String>)>::deserialize(deserializer)?;
+        Ok(Self(Panic::from_parts(message, location, backtrace)))
+    }
+}
+
+/// Tasks that have been submitted and whose results have not been looked at.
+enum InFlight<F: concurrent_futures_future::AnyFuture> {
+    Ordered(VecDeque<(F, usize)>),
+    Unordered { set: CompletionSet<F>, weights: HashMap<FutureId, usize> },
+}
+
+impl<T> InFlight<Future<T>> {
+    fn new(unordered: bool) -> Self {
+        if unordered {
+            Self::Unordered { set: CompletionSet::new(), weights: HashMap::new() }
+        } else {
+            Self::Ordered(VecDeque::new())
+        }
+    }
+
+    fn push(&mut self, future: Future<T>, items: usize) {
+        match self {
+            Self::Ordered(queue) => queue.push_back((future, items)),
+            Self::Unordered { set, weights } => {
+                weights.insert(future.id(), items);
+                set.insert(future);
+            }
+        }
+    }
+
+    /// The next outcome and the number of items that it stands for. `None` if nothing is in flight.
+    #[expect(
+        clippy::type_complexity,
+        reason = "the three ways that this can go, each in its place"
+    )]
+    fn next(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<(Result<T, TaskError>, usize)>, TimeoutError> {
+        match self {
+            Self::Ordered(queue) => {
+                let Some((future, _)) = queue.front() else { return Ok(None) };
+                match deadline {
+                    None => future.wait(),
+                    Some(deadline) => future.wait_timeout(time_until(deadline))?,
+                }
+                Ok(queue.pop_front().map(|(future, items)| (future.result(), items)))
+            }
+            Self::Unordered { set, weights } => {
+                let future = match deadline {
+                    None => set.next(),
+                    Some(deadline) => set.next_timeout(time_until(deadline))?,
+                };
+                Ok(future.map(|future| {
+                    let items = weights.remove(&future.id()).unwrap_or(1);
+                    (future.result(), items)
+                }))
+            }
+        }
+    }
+
+    /// Cancels what has not started, the newest first, so that no worker starts what is about to be cancelled.
+    fn cancel(&mut self) {
+        match self {
+            Self::Ordered(queue) => {
+                while let Some((future, _)) = queue.pop_back() {
+                    future.cancel();
+                }
+            }
+            Self::Unordered { set, .. } => {
+                for future in std::mem::take(set).into_futures().into_iter().rev() {
+                    future.cancel();
+                }
+            }
+        }
+    }
+}
+
+fn time_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// The results of a [`map`](crate::ExecutorExt::map), as an iterator.
+///
+/// # Cancellation
+///
+/// Dropping it cancels what has not started. [`detach`](Self::detach) leaves that running.
+#[must_use = "dropping this cancels what has not started"]
+pub struct Map<'a, I: Iterator, R> {
+    submitter: Submitter<'a, I::Item, R>,
+    /// `None` once it has ended, or has panicked.
+    input: Option<I>,
+    /// Items that were read and could not be submitted: part of a chunk when the input panicked, or a refused chunk.
+    unsubmitted: Vec<I::Item>,
+    chunksize: usize,
+    /// The largest value that `buffered` may have.
+    buffersize: usize,
+    /// Items that were submitted and not yet yielded.
+    buffered: usize,
+    singles: InFlight<Future<R>>,
+    chunks: InFlight<Future<ChunkOutput<R>>>,
+    /// Results of the chunk that is being yielded.
+    ready: VecDeque<Result<R, MapError>>,
+    deadline: Option<Instant>,
+    refused: Option<Refusal>,
+    progress: Option<Progress>,
+    ended: bool,
+}
+
+impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
+    pub(crate) fn start(
+        workers: usize,
+        options: MapOptions,
+        submitter: Submitter<'a, I::Item, R>,
+        input: I,
+    ) -> Result<Self, InvalidMapOptions> {
+        // A moment that the clock cannot express is farther away than anybody can wait for.
+        let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let chunksize = options.chunksize.unwrap_or(1);
+        let buffersize = match options.buffer {
+            Buffer::Items(items) => items,
+            Buffer::Unbounded => usize::MAX,
+            Buffer::Automatic => {
+                workers.max(1).saturating_mul(DEFAULT_CHUNKS_PER_WORKER).saturating_mul(chunksize)
+            }
+        };
+        if chunksize == 0 {
+            return Err(InvalidMapOptions::ZeroChunksize);
+        }
+        if buffersize == 0 {
+            return Err(InvalidMapOptions::ZeroBuffersize);
+        }
+        let mut map = Self {
+            submitter,
+            input: Some(input),
+            unsubmitted: Vec::new(),
+            chunksize: chunksize.min(buffersize),
+            buffersize,
+            buffered: 0,
+            singles: InFlight::new(options.unordered),
+            chunks: InFlight::new(options.unordered),
+            ready: VecDeque::new(),
+            deadline,
+            refused: None,
+            progress: options.progress,
+            ended: false,
+        };
+        map.fill();
+        Ok(map)
+    }
+
+    /// Lets what has been submitted run to its end, with nobody to take the results.
+    pub fn detach(mut self) {
+        self.ended = true;
+        self.singles = InFlight::new(false);
+        self.chunks = InFlight::new(false);
+    }
+
+    /// Cancels what has not started, and returns the items that have not been submitted: those that the executor
+    /// refused, and the rest of the input.
+    pub fn into_unsubmitted(mut self) -> impl Iterator<Item = I::Item> {
+        self.cancel();
+        let unsubmitted = std::mem::take(&mut self.unsubmitted);
+        unsubmitted.into_iter().chain(self.input.take().into_iter().flatten())
+    }
+
+    /// Submits chunks for as long as there are items, and room for them.
+    fn fill(&mut self) {
+        while self.refused.is_none() && self.buffersize - self.buffered >= self.chunksize {
+            if !self.read_chunk() {
+                return;
+            }
+            self.submit_chunk();
+        }
+    }
+
+    /// Reads until a chunk is complete or the input has ended. False if there is nothing to submit.
+    fn read_chunk(&mut self) -> bool {
+        while self.unsubmitted.len() < self.chunksize {
+            // Out of its place while it runs: if it panics, it has ended, and what it had yielded is still here.
+            let Some(mut input) = self.input.take() else { break };
+            let Some(item) = input.next() else { break };
+            self.input = Some(input);
+            self.unsubmitted.push(item);
+        }
+        !self.unsubmitted.is_empty()
+    }
+
+    fn submit_chunk(&mut self) {
+        let count = self.unsubmitted.len();
+        let submitted = if self.chunksize == 1 {
+            let Some(item) = self.unsubmitted.pop() else { return };
+            match (self.submitter.one)(item) {
+                Ok(future) => {
+                    self.watch(&future, count);
+                    self.singles.push(future, count);
+                    Ok(())
+                }
+                Err(refused) => Err(refused.map(|item| vec![item])),
+            }
+        } else {
+            match (self.submitter.many)(std::mem::take(&mut self.unsubmitted)) {
+                Ok(future) => {
+                    self.watch(&future, count);
+                    self.chunks.push(future, count);
+                    Ok(())
+                }
+                Err(refused) => Err(refused),
+            }
+        };
+        match submitted {
+            Ok(()) => self.buffered += count,
+            Err(refused) => {
+                let (reason, items) = refused.into_parts();
+                self.unsubmitted = items;
+                self.refused = Some(reason);
+            }
+        }
+    }
+
+    fn watch<T>(&self, future: &Future<T>, items: usize) {
+        if let Some(progress) = &self.progress {
+            progress.watch_as(future, items as u64);
+        }
+    }
+
+    /// Waits for the next results and makes them ready. False if nothing is in flight.
+    fn receive(&mut self) -> Result<bool, TimeoutError> {
+        if self.chunksize == 1 {
+            let Some((outcome, _)) = self.singles.next(self.deadline)? else { return Ok(false) };
+            self.ready.push_back(outcome.map_err(MapError::Task));
+            return Ok(true);
+        }
+        let Some((outcome, items)) = self.chunks.next(self.deadline)? else { return Ok(false) };
+        match outcome {
+            Ok(results) => {
+                let mut failed = 0;
+                self.ready.extend(results.into_iter().map(|result| {
+                    result.map_err(|ChunkPanic(panic)| {
+                        failed += 1;
+                        MapError::Task(TaskError::Panicked(panic))
+                    })
+                }));
+                if let Some(progress) = &self.progress {
+                    progress.found_failed(failed);
+                }
+            }
+            Err(error) => {
+                let each = std::iter::repeat_with(|| Err(MapError::Task(error.clone())));
+                self.ready.extend(each.take(items));
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<I: Iterator, R> Map<'_, I, R> {
+    fn cancel(&mut self) {
+        self.ended = true;
+        self.singles.cancel();
+        self.chunks.cancel();
+    }
+}
+
+impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
+    type Item = Result<R, MapError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        self.fill();
+        if self.ready.is_empty() {
+            match self.receive() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.ended = true;
+                    return self.refused.take().map(|refusal| Err(MapError::Refused(refusal)));
+                }
+                Err(timeout) => {
+                    self.cancel();
+                    return Some(Err(MapError::Timeout(timeout)));
+                }
+            }
+        }
+        let next = self.ready.pop_front();
+        if next.is_some() {
+            self.buffered -= 1;
+        }
+        next
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.ended {
+            return (0, Some(0));
+        }
+        // A deadline or a refusal may end it early, so nothing but the end is certain.
+        let unread = match &self.input {
+            Some(input) => input.size_hint().1,
+            None => Some(0),
+        };
+        let upper = unread.and_then(|unread| {
+            unread.checked_add(self.buffered)?.checked_add(self.unsubmitted.len())?.checked_add(1)
+        });
+        (0, upper)
+    }
+}
+
+impl<I: Iterator, R: Send + 'static> FusedIterator for Map<'_, I, R> {}
+
+impl<I: Iterator, R> Drop for Map<'_, I, R> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl<I: Iterator, R> fmt::Debug for Map<'_, I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Map")
+            .field("chunksize", &self.chunksize)
+            .field("buffersize", &self.buffersize)
+            .field("buffered", &self.buffered)
+            .finish_non_exhaustive()
+    }
+}

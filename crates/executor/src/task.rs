@@ -1,0 +1,321 @@
+//! What executors queue and run: a task whose function, argument and result have been forgotten about.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use concurrent_futures_future::{Future, FutureId, PackagedTask, PoolId, State, TaskError, Work};
+
+#[cfg(feature = "portable")]
+use crate::portable::Entry;
+
+/// A task for an [`Executor`](crate::Executor): a function, its argument, and the obligation to complete a future.
+///
+/// Whoever holds it does one of these, after which the future has ended or will without further ado:
+///
+/// - [`run`](Self::run) it, here and now;
+/// - [`fail`](Self::fail) or [`cancel`](Self::cancel) it;
+/// - have it done elsewhere: see [`start`](Self::start);
+/// - drop it: the future fails with [`TaskError::Abandoned`].
+///
+/// A future may be cancelled while its task waits in a queue. There is no need to look for that: running such a task
+/// does nothing.
+#[must_use = "dropping a task fails its future"]
+pub struct Task {
+    erased: Arc<dyn ErasedTask>,
+}
+
+impl Task {
+    /// Runs the task in this thread and completes its future; does nothing if the future was cancelled.
+    ///
+    /// Never panics, whatever the task does.
+    pub fn run(self) {
+        self.erased.run();
+    }
+
+    /// Completes the future with `error`, without running the task; does nothing if it has ended.
+    pub fn fail(self, error: TaskError) {
+        self.erased.fail(error);
+    }
+
+    /// Cancels the future. True if it is cancelled now; false if the task had started.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "cancelling is the point; the answer is a courtesy"
+    )]
+    pub fn cancel(self) -> bool {
+        self.erased.cancel()
+    }
+
+    /// Says which pool will run the task, so that a worker of that pool that waits for its future may run it in place.
+    ///
+    /// To be called before the task is queued, by pools that tell
+    /// [`work_for`](concurrent_futures_future::work_for) about their workers.
+    pub fn set_pool(&self, pool: PoolId) {
+        self.erased.set_pool(pool);
+    }
+
+    /// The identity of the task's future.
+    #[must_use]
+    pub fn id(&self) -> FutureId {
+        self.erased.id()
+    }
+
+    /// Where the task's future is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.erased.state()
+    }
+
+    /// The type name of the task's function, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.erased.name()
+    }
+}
+
+/// For executors whose workers do not share the caller's memory.
+#[cfg(feature = "portable")]
+impl Task {
+    /// How to run the task in another process. `None` if it was made for this process alone.
+    #[must_use]
+    pub fn entry(&self) -> Option<Entry> {
+        self.erased.entry()
+    }
+
+    /// Appends the encoded argument to `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError`](concurrent_futures_future::CodecError) if the argument cannot be encoded, or the task is not
+    /// portable or has started; `buffer` is then as long as it was.
+    pub fn encode_argument(
+        &self,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), concurrent_futures_future::CodecError> {
+        let length = buffer.len();
+        let outcome = self.erased.encode_argument(buffer);
+        if outcome.is_err() {
+            buffer.truncate(length);
+        }
+        outcome
+    }
+
+    /// Marks the future as running, because a worker elsewhere has started. False if it was cancelled before.
+    #[must_use = "a task that was cancelled must not be started"]
+    pub fn start(&self) -> bool {
+        self.erased.start()
+    }
+
+    /// Completes the future of a started task with the result that a worker encoded.
+    ///
+    /// A result that cannot be decoded becomes the future's error.
+    pub fn complete_encoded(self, result: &[u8]) {
+        self.erased.complete_encoded(result);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if matches!(self.erased.state(), State::Pending | State::Running) {
+            self.erased.fail(TaskError::Abandoned);
+        }
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("name", &self.name()).field("state", &self.state()).finish()
+    }
+}
+
+trait ErasedTask: Send + Sync {
+    fn run(&self);
+    fn fail(&self, error: TaskError);
+    fn cancel(&self) -> bool;
+    fn set_pool(&self, pool: PoolId);
+    fn id(&self) -> FutureId;
+    fn state(&self) -> State;
+    fn name(&self) -> &'static str;
+    #[cfg(feature = "portable")]
+    fn start(&self) -> bool;
+    #[cfg(feature = "portable")]
+    fn entry(&self) -> Option<Entry>;
+    #[cfg(feature = "portable")]
+    fn encode_argument(
+        &self,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), concurrent_futures_future::CodecError>;
+    #[cfg(feature = "portable")]
+    fn complete_encoded(&self, result: &[u8]);
+}
+
+/// What a kind of work adds to being callable.
+pub(crate) trait TaskWork: Work {
+    fn name() -> &'static str;
+
+    #[cfg(feature = "portable")]
+    fn entry() -> Option<Entry>;
+
+    #[cfg(feature = "portable")]
+    fn encode_argument(
+        &self,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), concurrent_futures_future::CodecError>;
+
+    #[cfg(feature = "portable")]
+    fn decode_result(result: &[u8]) -> Result<Self::Output, concurrent_futures_future::CodecError>;
+}
+
+impl<W: TaskWork> ErasedTask for PackagedTask<W> {
+    fn run(&self) {
+        Self::run(self);
+    }
+
+    fn fail(&self, error: TaskError) {
+        Self::fail(self, error);
+    }
+
+    fn cancel(&self) -> bool {
+        Self::cancel(self)
+    }
+
+    fn set_pool(&self, pool: PoolId) {
+        Self::set_pool(self, pool);
+    }
+
+    fn id(&self) -> FutureId {
+        Self::id(self)
+    }
+
+    fn state(&self) -> State {
+        Self::state(self)
+    }
+
+    fn name(&self) -> &'static str {
+        W::name()
+    }
+
+    #[cfg(feature = "portable")]
+    fn start(&self) -> bool {
+        Self::start(self)
+    }
+
+    #[cfg(feature = "portable")]
+    fn entry(&self) -> Option<Entry> {
+        W::entry()
+    }
+
+    #[cfg(feature = "portable")]
+    fn encode_argument(
+        &self,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), concurrent_futures_future::CodecError> {
+        self.inspect(|work| work.encode_argument(buffer)).unwrap_or_else(|| {
+            Err(concurrent_futures_future::CodecError::new(
+                concurrent_futures_future::Crossing::EncodeArgument,
+                W::name(),
+                "the task has started already",
+            ))
+        })
+    }
+
+    #[cfg(feature = "portable")]
+    fn complete_encoded(&self, result: &[u8]) {
+        // Decoding runs the user's code too.
+        let outcome = concurrent_futures_future::Panic::catch(|| W::decode_result(result));
+        self.complete(match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(TaskError::Codec(error)),
+            Err(panic) => Err(TaskError::Panicked(panic)),
+        });
+    }
+}
+
+/// A call that is made in this process. `N` is the type that it is known by in logs.
+pub(crate) struct LocalCall<F, A, N> {
+    pub(crate) function: F,
+    pub(crate) argument: A,
+    pub(crate) name: PhantomData<fn() -> N>,
+}
+
+impl<F, A, R, N> Work for LocalCall<F, A, N>
+where
+    F: FnOnce(A) -> R + Send + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+    N: 'static,
+{
+    type Output = R;
+
+    fn call(self) -> R {
+        (self.function)(self.argument)
+    }
+}
+
+impl<F, A, R, N> TaskWork for LocalCall<F, A, N>
+where
+    F: FnOnce(A) -> R + Send + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+    N: 'static,
+{
+    fn name() -> &'static str {
+        std::any::type_name::<N>()
+    }
+
+    #[cfg(feature = "portable")]
+    fn entry() -> Option<Entry> {
+        None
+    }
+
+    #[cfg(feature = "portable")]
+    fn encode_argument(
+        &self,
+        _buffer: &mut Vec<u8>,
+    ) -> Result<(), concurrent_futures_future::CodecError> {
+        Err(not_portable::<A>(concurrent_futures_future::Crossing::EncodeArgument))
+    }
+
+    #[cfg(feature = "portable")]
+    fn decode_result(_result: &[u8]) -> Result<R, concurrent_futures_future::CodecError> {
+        Err(not_portable::<R>(concurrent_futures_future::Crossing::DecodeResult))
+    }
+}
+
+#[cfg(feature = "portable")]
+fn not_portable<T>(
+    what: concurrent_futures_future::Crossing,
+) -> concurrent_futures_future::CodecError {
+    concurrent_futures_future::CodecError::new(
+        what,
+        std::any::type_name::<T>(),
+        "the task was made for this process alone",
+    )
+}
+
+/// A call that can be made in another process: the function is known by its type, the argument goes by value.
+pub(crate) struct PortableCall<F, A, R> {
+    pub(crate) function: F,
+    pub(crate) argument: A,
+    pub(crate) result: PhantomData<fn() -> R>,
+}
+
+impl<F, A, R> Work for PortableCall<F, A, R>
+where
+    F: Fn(A) -> R + Send + 'static,
+    A: Send + 'static,
+    R: Send + 'static,
+{
+    type Output = R;
+
+    fn call(self) -> R {
+        (self.function)(self.argument)
+    }
+}
+
+/// A task and the future of its result, for work of any kind.
+///
+/// The third part is the same task with its type, to take the work back from if the executor refuses.
+pub(crate) fn package<W: TaskWork>(work: W) -> (Task, Future<W::Output>, Arc<PackagedTask<W>>) {
+    let (typed, future) = PackagedTask::new(work);
+    (Task { erased: Arc::clone(&typed) as Arc<dyn ErasedTask> }, future, typed)
+}

@@ -1,0 +1,223 @@
+//! Choosing how a pool is to be, and what choices there are.
+
+use std::{
+    any::Any, error::Error, fmt, num::NonZeroUsize, rc::Rc, sync::Arc, thread, time::Duration,
+};
+
+use crate::{
+    pool::ThreadPoolExecutor,
+    shared::{Config, Initializer, Shared},
+};
+
+/// What dropping a [`ThreadPoolExecutor`] does with the tasks that it has taken.
+///
+/// Whatever the choice, dropping a pool while the thread panics cancels what has not started, so that an error does not
+/// wait behind a long queue; and a pool that is dropped by one of its own workers cannot wait for itself, and ends when
+/// its tasks have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DropPolicy {
+    /// Run everything and wait for it, as leaving Python's `with` block does.
+    #[default]
+    Wait,
+    /// Cancel what has not started, and wait for what has.
+    CancelAndWait,
+    /// Run everything and wait for it no longer than this; what is left goes on in the background.
+    WaitFor(Duration),
+    /// Run everything in the background, without waiting. It is cut short if the program ends first.
+    Detach,
+}
+
+/// Why a pool could not be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A pool without workers would never run anything.
+    ZeroWorkers,
+    /// The operating system's thread names end at the first NUL, so a prefix with one inside is a mistake.
+    NulInName,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ZeroWorkers => f.write_str("max_workers must be at least 1"),
+            Self::NulInName => f.write_str("thread_name_prefix must not contain a NUL character"),
+        }
+    }
+}
+
+impl Error for BuildError {}
+
+/// The choices for a [`ThreadPoolExecutor`]; from [`ThreadPoolExecutor::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use concurrent_futures_thread_pool::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::builder()
+///     .max_workers(4)
+///     .thread_name_prefix("download")
+///     .idle_timeout(Duration::from_secs(30))
+///     .build()?;
+/// # Ok::<(), concurrent_futures_thread_pool::BuildError>(())
+/// ```
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder<S = ()> {
+    max_workers: Option<usize>,
+    thread_name_prefix: Option<String>,
+    idle_timeout: Option<Duration>,
+    stack_size: Option<usize>,
+    drop_policy: DropPolicy,
+    initializer: Box<dyn Fn() -> Result<S, Box<dyn Error + Send + Sync>> + Send + Sync>,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            max_workers: None,
+            thread_name_prefix: None,
+            idle_timeout: None,
+            stack_size: None,
+            drop_policy: DropPolicy::default(),
+            initializer: Box::new(|| Ok(())),
+        }
+    }
+}
+
+impl<S: 'static> Builder<S> {
+    /// How many tasks may run at the same time.
+    ///
+    /// The default is Python's: four more than the processors that this program may use, and at most 32, as a thread
+    /// pool is mostly for tasks that wait. The processors are counted by
+    /// [`available_parallelism`](std::thread::available_parallelism), which respects the affinity of the process and,
+    /// on Linux, the CPU quota of its cgroup. For tasks that compute, one worker for each processor is better.
+    pub fn max_workers(mut self, max_workers: usize) -> Self {
+        self.max_workers = Some(max_workers);
+        self
+    }
+
+    /// What the names of the worker threads begin with; an underscore and a number follow, counted from 0.
+    ///
+    /// The default is `ThreadPoolExecutor-N`, `N` being the number of the pool. Linux shows the first 15 bytes of a
+    /// thread's name.
+    pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.thread_name_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Calls `initializer` in each worker, before its first task.
+    ///
+    /// What it returns is the worker's state: lent to the tasks of
+    /// [`submit_with_state`](ThreadPoolExecutor::submit_with_state), and dropped when the worker ends. It never leaves
+    /// its thread, so it need not be `Send`.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    ///
+    /// let pool = ThreadPoolExecutor::builder().initializer(|| Cell::new(0_u64)).build()?;
+    /// let calls = pool.submit_with_state(|calls: &Cell<u64>, by| { calls.set(calls.get() + by); calls.get() }, 1)?;
+    /// assert_eq!(calls.result()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the initializer panics the pool is broken: see [`try_initializer`](Self::try_initializer).
+    pub fn initializer<T: 'static>(
+        self,
+        initializer: impl Fn() -> T + Send + Sync + 'static,
+    ) -> Builder<T> {
+        self.try_initializer(move || Ok::<T, Box<dyn Error + Send + Sync>>(initializer()))
+    }
+
+    /// As [`initializer`](Self::initializer), for one that may fail.
+    ///
+    /// If it fails, or panics, the pool is broken: tasks that wait fail with
+    /// [`TaskError::Broken`](concurrent_futures_executor::future::TaskError::Broken) and the reason, those that run on
+    /// other workers end as usual, and no more are accepted.
+    pub fn try_initializer<T: 'static, E: Into<Box<dyn Error + Send + Sync>>>(
+        self,
+        initializer: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+    ) -> Builder<T> {
+        Builder {
+            max_workers: self.max_workers,
+            thread_name_prefix: self.thread_name_prefix,
+            idle_timeout: self.idle_timeout,
+            stack_size: self.stack_size,
+            drop_policy: self.drop_policy,
+            initializer: Box::new(move || initializer().map_err(Into::into)),
+        }
+    }
+
+    /// Ends a worker that has had nothing to do for this long. Without it workers stay until the pool ends.
+    ///
+    /// A worker that is needed later is started anew, initializer included.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// The stack of each worker, in bytes; see [`std::thread::Builder::stack_size`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// What dropping the pool does with the tasks that it has taken.
+    pub fn drop_policy(mut self, policy: DropPolicy) -> Self {
+        self.drop_policy = policy;
+        self
+    }
+
+    /// Builds the pool. No thread is started before there is a task.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] for choices that make no sense.
+    pub fn build(self) -> Result<ThreadPoolExecutor<S>, BuildError> {
+        let max_workers = match self.max_workers {
+            Some(max_workers) => NonZeroUsize::new(max_workers).ok_or(BuildError::ZeroWorkers)?,
+            None => default_max_workers(),
+        };
+        let name = self.thread_name_prefix.unwrap_or_else(default_name);
+        if name.contains('\0') {
+            return Err(BuildError::NulInName);
+        }
+        let initializer = self.initializer;
+        let initializer: Initializer =
+            Box::new(move || initializer().map(|state| Rc::new(state) as Rc<dyn Any>));
+        let shared = Shared::new(Config {
+            max_workers,
+            name,
+            idle_timeout: self.idle_timeout,
+            stack_size: self.stack_size,
+            initializer,
+        });
+        Ok(ThreadPoolExecutor::from_parts(Arc::new(shared), self.drop_policy))
+    }
+}
+
+impl<S> fmt::Debug for Builder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("max_workers", &self.max_workers)
+            .field("thread_name_prefix", &self.thread_name_prefix)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("stack_size", &self.stack_size)
+            .field("drop_policy", &self.drop_policy)
+            .finish_non_exhaustive()
+    }
+}
+
+fn default_max_workers() -> NonZeroUsize {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    NonZeroUsize::MIN.saturating_add((processors + 4).min(32) - 1)
+}
+
+fn default_name() -> String {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("ThreadPoolExecutor-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,305 @@
+//! The pool as its users see it.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use concurrent_futures_executor::{
+    Executor, InvalidMapOptions, Map, MapOptions, Shutdown, ShutdownError, SubmitError, Task,
+    future::Future, local,
+};
+
+use crate::{
+    builder::{BuildError, Builder, DropPolicy},
+    scope::{self, Scope},
+    shared::Shared,
+    worker::with_state,
+};
+
+/// Runs tasks on a pool of threads; Python's `concurrent.futures.ThreadPoolExecutor`.
+///
+/// ```
+/// use concurrent_futures_thread_pool::ThreadPoolExecutor;
+///
+/// let pool = ThreadPoolExecutor::new();
+/// let greeting = String::from("hello");
+/// let future = pool.submit(move |name: &str| format!("{greeting}, {name}"), "world")?;
+/// assert_eq!(future.result()?, "hello, world");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Its own methods take any closure and any value that can be sent to another thread. Through the
+/// [`Executor`] trait it takes what any executor takes, so that code written against the trait can run elsewhere.
+///
+/// Threads are started when there are tasks for them, up to
+/// [`max_workers`](Builder::max_workers), and only if no worker is free. Tasks start in the order in which they were
+/// submitted. `S` is the type of the [state](Builder::initializer) that each worker has, if any.
+///
+/// # Tasks that wait for tasks
+///
+/// A task may wait for another task of the same pool, in any of the ways in which a future can be waited for. If the
+/// other task has not started, the waiting worker runs it in place; otherwise a thread stands in for the worker while it
+/// sleeps. So there can be more threads than `max_workers`, one for each worker that sleeps inside a task; no more than
+/// `max_workers` are awake. If the operating system gives no thread for it, the pool makes do with those that there
+/// are. A wait with a time-out does not run tasks in place, since they might take longer than that.
+///
+/// # Cancellation
+///
+/// [`Future::cancel`] stops a task that has not started. Nothing stops one that has.
+///
+/// # Panics
+///
+/// A panic of a task becomes the error of its future; the worker lives on.
+///
+/// # Dropping
+///
+/// Dropping the pool runs everything that was submitted and waits for it, unless
+/// [another policy](Builder::drop_policy) was chosen. While the thread panics, what has not started is cancelled. A pool
+/// that is dropped by one of its own workers, as part of a task, ends without being waited for. In a process forked
+/// from the one that made it, a pool has no threads: it must not be submitted to, and dropping it does nothing.
+pub struct ThreadPoolExecutor<S = ()> {
+    shared: Arc<Shared>,
+    drop_policy: DropPolicy,
+    state: PhantomData<fn() -> S>,
+}
+
+impl ThreadPoolExecutor {
+    /// A pool with as many workers as suit tasks that mostly wait: see [`Builder::max_workers`].
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the default choices are valid")]
+    pub fn new() -> Self {
+        Self::builder().build().expect("the default choices are valid")
+    }
+
+    /// A pool with at most this many workers.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::ZeroWorkers`] if there are to be none.
+    pub fn with_max_workers(max_workers: usize) -> Result<Self, BuildError> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// All the choices.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+impl Default for ThreadPoolExecutor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: 'static> ThreadPoolExecutor<S> {
+    pub(crate) fn from_parts(shared: Arc<Shared>, drop_policy: DropPolicy) -> Self {
+        Self { shared, drop_policy, state: PhantomData }
+    }
+
+    /// Submits the call of `function` with `argument`, and returns the future of its result.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`], with function and argument inside, if the pool has been shut down, is broken, or has no worker
+    /// and cannot start one.
+    pub fn submit<F, A, R>(
+        &self,
+        function: F,
+        argument: A,
+    ) -> Result<Future<R>, SubmitError<(F, A)>>
+    where
+        F: FnOnce(A) -> R + Send + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+    {
+        local::submit(self, function, argument)
+    }
+
+    /// Submits the call of `function`, for closures that capture all they need; otherwise as [`submit`](Self::submit).
+    ///
+    /// ```
+    /// # use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    /// # let pool = ThreadPoolExecutor::new();
+    /// let numbers = vec![1, 2, 3];
+    /// let sum = pool.spawn(move || numbers.iter().sum::<i32>())?;
+    /// assert_eq!(sum.result()?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] as there.
+    pub fn spawn<F, R>(&self, function: F) -> Result<Future<R>, SubmitError<F>>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        local::spawn(self, function)
+    }
+
+    /// As [`submit`](Self::submit), with the state of the worker lent to the function.
+    ///
+    /// The state is that of whichever worker runs the task, made by the pool's [initializer](Builder::initializer). It
+    /// is shared with the tasks that this one may run [in place](Self#tasks-that-wait-for-tasks) while it waits, hence
+    /// the shared reference; use a [`Cell`](std::cell::Cell) or [`RefCell`](std::cell::RefCell) to change it.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] as there.
+    pub fn submit_with_state<F, A, R>(
+        &self,
+        function: F,
+        argument: A,
+    ) -> Result<Future<R>, SubmitError<(F, A)>>
+    where
+        F: FnOnce(&S, A) -> R + Send + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+    {
+        let call = |(function, argument): (F, A)| with_state(|state| function(state, argument));
+        local::submit(self, call, (function, argument))
+            .map_err(|refused| refused.map(|(_, function_and_argument)| function_and_argument))
+    }
+
+    /// Calls `function` for every item and returns the results in order; see [`ExecutorExt::map`](concurrent_futures_executor::ExecutorExt::map).
+    pub fn map<F, I, R>(&self, function: F, items: I) -> Map<'_, I::IntoIter, R>
+    where
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item: Send + 'static>,
+        R: Send + 'static,
+    {
+        local::map(self, function, items)
+    }
+
+    /// As [`map`](Self::map), with options; see [`ExecutorExt::map_with`](concurrent_futures_executor::ExecutorExt::map_with).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidMapOptions`] for a chunk or buffer of no items.
+    pub fn map_with<F, I, R>(
+        &self,
+        options: MapOptions,
+        function: F,
+        items: I,
+    ) -> Result<Map<'_, I::IntoIter, R>, InvalidMapOptions>
+    where
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+        I: IntoIterator<Item: Send + 'static>,
+        R: Send + 'static,
+    {
+        local::map_with(self, options, function, items)
+    }
+
+    /// Runs `f` with a scope, through which tasks may borrow what outlives the scope; waits for all of them.
+    ///
+    /// ```
+    /// # use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    /// # let pool = ThreadPoolExecutor::new();
+    /// let words = vec!["scoped".to_owned(), "tasks".to_owned(), "borrow".to_owned()];
+    /// let longest = pool.scope(|scope| {
+    ///     let lengths: Vec<_> =
+    ///         words.iter().map(|word| scope.spawn(|| word.len())).collect::<Result<_, _>>()?;
+    ///     let mut longest = 0;
+    ///     for length in lengths {
+    ///         longest = longest.max(length.result()?);
+    ///     }
+    ///     Ok::<_, Box<dyn std::error::Error>>(longest)
+    /// })?;
+    /// assert_eq!(longest, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `f` panics, what has not started is cancelled, the rest is waited for, and the panic goes on. A panic of a
+    /// task is its future's error.
+    pub fn scope<'env, F, T>(&self, f: F) -> T
+    where
+        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+    {
+        scope::scope(self, f)
+    }
+
+    /// Accepts no more tasks, runs those that it has taken, and returns when all is done; see
+    /// [`Executor::shutdown`].
+    pub fn shutdown(&self) {
+        Executor::shutdown(self);
+    }
+
+    /// Accepts no more tasks, and does with those that it has taken as `how` says.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    /// use concurrent_futures_thread_pool::executor::Shutdown;
+    /// # let pool = ThreadPoolExecutor::new();
+    /// pool.shutdown_with(Shutdown::timeout(Duration::from_secs(5)).cancel_futures())?;
+    /// # Ok::<(), concurrent_futures_thread_pool::executor::ShutdownError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ShutdownError`] if this could not wait for the end: the time ran out, or a worker of the pool asked. The pool is
+    /// shut down all the same.
+    pub fn shutdown_with(&self, how: Shutdown) -> Result<(), ShutdownError> {
+        Executor::shutdown_with(self, how)
+    }
+
+    /// How many tasks run at the same time at most.
+    #[must_use]
+    pub fn max_workers(&self) -> usize {
+        Executor::max_workers(self)
+    }
+
+    /// What the names of the pool's threads begin with.
+    #[must_use]
+    pub fn thread_name_prefix(&self) -> &str {
+        &self.shared.config.name
+    }
+
+    /// How many threads the pool has at this moment.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        self.shared.snapshot().0
+    }
+}
+
+impl<S> Executor for ThreadPoolExecutor<S> {
+    fn execute(&self, task: Task) -> Result<(), SubmitError<Task>> {
+        self.shared.execute(task)
+    }
+
+    fn max_workers(&self) -> usize {
+        self.shared.config.max_workers.get()
+    }
+
+    fn shutdown_with(&self, how: Shutdown) -> Result<(), ShutdownError> {
+        self.shared.shut_down(how)
+    }
+}
+
+impl<S> Drop for ThreadPoolExecutor<S> {
+    fn drop(&mut self) {
+        let how = match self.drop_policy {
+            DropPolicy::Wait => Shutdown::wait(),
+            DropPolicy::CancelAndWait => Shutdown::wait().cancel_futures(),
+            DropPolicy::WaitFor(timeout) => Shutdown::timeout(timeout),
+            DropPolicy::Detach => Shutdown::no_wait(),
+        };
+        let how = if std::thread::panicking() { how.cancel_futures() } else { how };
+        // Nobody is left to be told that this could not wait for the end; the policy says what happens then.
+        drop(self.shared.shut_down(how));
+    }
+}
+
+impl<S> fmt::Debug for ThreadPoolExecutor<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (threads, queued, shut_down) = self.shared.snapshot();
+        f.debug_struct("ThreadPoolExecutor")
+            .field("name", &self.shared.config.name)
+            .field("max_workers", &self.shared.config.max_workers)
+            .field("threads", &threads)
+            .field("queued", &queued)
+            .field("shut_down", &shut_down)
+            .finish_non_exhaustive()
+    }
+}
