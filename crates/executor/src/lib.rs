@@ -43,4 +43,6 @@ pub use portable::Portable;
 #[cfg(feature = "portable")]
 pub use portable::{Entry, Trampoline};
 pub use shutdown::{Shutdown, Wait};
+#[cfg(feature = "portable")]
+pub use task::StartedTask;
 pub use task::Task;

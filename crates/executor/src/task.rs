@@ -13,7 +13,7 @@ use crate::portable::Entry;
 ///
 /// - [`run`](Self::run) it, here and now;
 /// - [`fail`](Self::fail) or [`cancel`](Self::cancel) it;
-/// - have it done elsewhere: see [`start`](Self::start);
+/// - have it done elsewhere, for which there are methods with the feature `portable`;
 /// - drop it: the future fails with [`TaskError::Abandoned`].
 ///
 /// A future may be cancelled while its task waits in a queue. There is no need to look for that: running such a task
@@ -99,23 +99,20 @@ impl Task {
         outcome
     }
 
-    /// Marks the future as running, because a worker elsewhere has started. False if it was cancelled before.
-    #[must_use = "a task that was cancelled must not be started"]
-    pub fn start(&self) -> bool {
-        self.erased.start()
-    }
-
-    /// Completes the future of a started task with the result that a worker encoded.
+    /// Marks the future as running, because a worker elsewhere has started; from now on it cannot be cancelled.
     ///
-    /// A result that cannot be decoded becomes the future's error.
-    pub fn complete_encoded(self, result: &[u8]) {
-        self.erased.complete_encoded(result);
+    /// `None` if it was cancelled before: then it must not be run.
+    #[must_use = "a task that was cancelled must not be run"]
+    pub fn start(self) -> Option<StartedTask> {
+        self.erased.start().then(|| StartedTask { erased: Arc::clone(&self.erased) })
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if matches!(self.erased.state(), State::Pending | State::Running) {
+        // Without effect on a task that was started: whoever did that completes it. It need not have been through this
+        // handle, since a worker that waits for the future may run the task in place.
+        if self.erased.state() == State::Pending {
             self.erased.fail(TaskError::Abandoned);
         }
     }
@@ -124,6 +121,58 @@ impl Drop for Task {
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("name", &self.name()).field("state", &self.state()).finish()
+    }
+}
+
+/// A task that a worker elsewhere has started; the obligation to complete its future.
+///
+/// Dropping it fails the future with [`TaskError::Abandoned`].
+#[cfg(feature = "portable")]
+#[must_use = "dropping a started task fails its future"]
+pub struct StartedTask {
+    erased: Arc<dyn ErasedTask>,
+}
+
+#[cfg(feature = "portable")]
+impl StartedTask {
+    /// Completes the future with the result that a worker encoded.
+    ///
+    /// A result that cannot be decoded becomes the future's error.
+    pub fn complete_encoded(self, result: &[u8]) {
+        self.erased.complete_encoded(result);
+    }
+
+    /// Completes the future with `error`.
+    pub fn fail(self, error: TaskError) {
+        self.erased.fail_started(error);
+    }
+
+    /// The identity of the task's future.
+    #[must_use]
+    pub fn id(&self) -> FutureId {
+        self.erased.id()
+    }
+
+    /// The type name of the task's function, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.erased.name()
+    }
+}
+
+#[cfg(feature = "portable")]
+impl Drop for StartedTask {
+    fn drop(&mut self) {
+        if self.erased.state() == State::Running {
+            self.erased.fail_started(TaskError::Abandoned);
+        }
+    }
+}
+
+#[cfg(feature = "portable")]
+impl fmt::Debug for StartedTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartedTask").field("name", &self.name()).finish_non_exhaustive()
     }
 }
 
@@ -137,6 +186,8 @@ trait ErasedTask: Send + Sync {
     fn name(&self) -> &'static str;
     #[cfg(feature = "portable")]
     fn start(&self) -> bool;
+    #[cfg(feature = "portable")]
+    fn fail_started(&self, error: TaskError);
     #[cfg(feature = "portable")]
     fn entry(&self) -> Option<Entry>;
     #[cfg(feature = "portable")]
@@ -197,6 +248,11 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
     #[cfg(feature = "portable")]
     fn start(&self) -> bool {
         Self::start(self)
+    }
+
+    #[cfg(feature = "portable")]
+    fn fail_started(&self, error: TaskError) {
+        self.complete(Err(error));
     }
 
     #[cfg(feature = "portable")]

@@ -80,14 +80,11 @@ impl<W: Work> PackagedTask<W> {
         }
     }
 
-    /// Completes the future with `error`, if it has not ended, and drops the work undone.
+    /// Completes the future with `error` and drops the work undone, unless it was started or cancelled before.
     pub fn fail(&self, error: TaskError) {
-        match self.core.header().start() {
-            Start::Run(_) | Start::Taken(State::Running) => {
-                self.drop_work();
-                self.complete(Err(error));
-            }
-            Start::Cancelled | Start::Taken(_) => {}
+        if self.start() {
+            self.drop_work();
+            self.complete(Err(error));
         }
     }
 
