@@ -58,9 +58,9 @@ impl MapOptions {
 
     /// One deadline for the whole iteration, counted from the call of `map`.
     ///
-    /// When it has passed, results that exist are still yielded as long as they are next in line; then comes one
-    /// [`MapError::Timeout`], everything that has not started is cancelled, and the iterator ends. A timeout that is
-    /// too long for the clock is as good as none.
+    /// When it has passed, nothing more is submitted, and results that exist are still yielded as long as they are next
+    /// in line; then comes one [`MapError::Timeout`], everything that has not started is cancelled, and the iterator
+    /// ends. A timeout that is too long for the clock is as good as none.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -304,14 +304,23 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
 
     /// Reads until a chunk is complete or the input has ended. False if there is nothing to submit.
     fn read_chunk(&mut self) -> bool {
-        while self.unsubmitted.len() < self.chunksize {
-            // Out of its place while it runs: if it panics, it has ended, and what it had yielded is still here.
-            let Some(mut input) = self.input.take() else { break };
-            let Some(item) = input.next() else { break };
-            self.input = Some(input);
-            self.unsubmitted.push(item);
-        }
+        while self.unsubmitted.len() < self.chunksize && self.read_item() {}
         !self.unsubmitted.is_empty()
+    }
+
+    /// False if the input has ended.
+    fn read_item(&mut self) -> bool {
+        // Out of its place while it runs: if it panics, it has ended, and what it had yielded is still here.
+        let Some(mut input) = self.input.take() else { return false };
+        let Some(item) = input.next() else { return false };
+        self.input = Some(input);
+        self.unsubmitted.push(item);
+        true
+    }
+
+    /// Whether there is an item that has not been submitted; finds out by reading one.
+    fn has_unsubmitted(&mut self) -> bool {
+        !self.unsubmitted.is_empty() || self.read_item()
     }
 
     fn submit_chunk(&mut self) {
@@ -397,10 +406,19 @@ impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
         if self.ended {
             return None;
         }
-        self.fill();
+        // Past the deadline nothing more goes in; or else an executor that has every result at hand in time, as one
+        // that runs in this thread has, would keep an endless map going for ever.
+        let expired = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if !expired {
+            self.fill();
+        }
         if self.ready.is_empty() {
             match self.receive() {
                 Ok(true) => {}
+                Ok(false) if expired && self.refused.is_none() && self.has_unsubmitted() => {
+                    self.cancel();
+                    return Some(Err(MapError::Timeout(TimeoutError::new(()))));
+                }
                 Ok(false) => {
                     self.ended = true;
                     return self.refused.take().map(|refusal| Err(MapError::Refused(refusal)));

@@ -12,7 +12,9 @@
 //!
 //! Counts, all under the lock except `available`:
 //!
-//! - `workers`: threads that were started and have not left. Bounded by `max_workers + blocked`.
+//! - `workers`: threads that were started and may still take a task. Bounded by `max_workers + blocked`.
+//! - `leaving`: threads that will take no more, and are cleaning up. That runs user code, the destructor of the worker's
+//!   state, and takes as long as it takes, so whoever asks "is anybody there to serve the queue?" must not count them.
 //! - `blocked`: workers that sleep inside a task, waiting for a future. They do not count towards `max_workers`, so
 //!   another thread can stand in for each; see `Shared::blocked`.
 //! - `sleeping`: workers that wait for `wake`.
@@ -25,7 +27,8 @@
 //! 1. If the queue is not empty, there is a worker that will look at it, or as many as may run are running. `execute`
 //!    keeps it by waking or starting a worker for each task beyond `available`; a worker that stops being available
 //!    without taking a task (it runs callbacks, blocks, or leaves) does the same for the tasks that counted on it.
-//! 2. A worker leaves only with the lock held and, unless the pool has more threads than it may, an empty queue.
+//! 2. A worker decides to leave with the lock held, and is out of `workers` before it releases the lock: whatever is
+//!    queued after that decision finds it gone. Unless the pool has more threads than it may, the queue is empty then.
 //! 3. No user code runs under the lock: tasks are run, failed, cancelled and dropped outside.
 
 use std::{
@@ -45,7 +48,7 @@ use std::{
 
 use concurrent_futures_executor::{
     Refusal, Shutdown, ShutdownError, StillRunning, SubmitError, Task, Wait,
-    future::{BrokenExecutor, Event, PoolId, TaskError, report},
+    future::{BrokenExecutor, Event, PoolId, State as TaskState, TaskError, report},
 };
 
 use crate::worker;
@@ -81,6 +84,7 @@ pub(crate) struct Shared {
 struct State {
     queue: VecDeque<Task>,
     workers: usize,
+    leaving: usize,
     blocked: usize,
     sleeping: usize,
     next_index: usize,
@@ -88,6 +92,23 @@ struct State {
     running: HashMap<usize, &'static str>,
     shut_down: bool,
     broken: Option<BrokenExecutor>,
+}
+
+impl State {
+    /// A worker is not one any more, though its thread has yet to clean up; invariant 2.
+    fn leave(&mut self) {
+        self.workers -= 1;
+        self.leaving += 1;
+    }
+
+    fn threads(&self) -> usize {
+        self.workers + self.leaving
+    }
+
+    /// How many tasks of the queue wait to be run: it also holds those that were cancelled or run by a helper.
+    fn pending(&self) -> usize {
+        self.queue.iter().filter(|task| task.state() == TaskState::Pending).count()
+    }
 }
 
 /// What a worker found when it looked for a task.
@@ -105,6 +126,7 @@ impl Shared {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 workers: 0,
+                leaving: 0,
                 blocked: 0,
                 sleeping: 0,
                 next_index: 0,
@@ -197,6 +219,12 @@ impl Shared {
             let idle_too_long = self.config.idle_timeout.is_some_and(|timeout| idle_for >= timeout);
             if surplus || state.shut_down || idle_too_long {
                 self.withdraw(available);
+                state.leave();
+                if !state.queue.is_empty() && state.sleeping > 0 {
+                    // Only a surplus worker leaves tasks behind. It may have been woken for one of them, and then this
+                    // wake-up is owed to a worker that stays.
+                    self.wake.notify_one();
+                }
                 return Next::Leave;
             }
             if !*available {
@@ -261,10 +289,11 @@ impl Shared {
         }
     }
 
-    /// The pool can run nothing more; all that waits fails with the reason.
+    /// A worker could not be made ready, and leaves. The pool can run nothing more; all that waits fails with the reason.
     pub(crate) fn broken(&self, broken: &BrokenExecutor) {
         let queue = {
             let mut state = self.lock();
+            state.leave();
             state.broken.get_or_insert_with(|| broken.clone());
             std::mem::take(&mut state.queue)
         };
@@ -274,11 +303,11 @@ impl Shared {
         }
     }
 
-    /// A worker leaves for good. Its thread ends right after.
+    /// A worker that was leaving has cleaned up. Its thread ends right after.
     pub(crate) fn left(&self) {
         let mut state = self.lock();
-        state.workers -= 1;
-        if state.workers == 0 {
+        state.leaving -= 1;
+        if state.threads() == 0 {
             self.ended.notify_all();
         }
     }
@@ -300,7 +329,7 @@ impl Shared {
         }
         match how.waits() {
             Wait::No => Ok(()),
-            _ if self.id.is_current() => Err(ShutdownError::CalledFromWorker),
+            _ if worker::belongs_to(self.id) => Err(ShutdownError::CalledFromWorker),
             Wait::For(timeout) => self.wait_for_end(Some(timeout)),
             _ => self.wait_for_end(None),
         }
@@ -313,14 +342,14 @@ impl Shared {
         // The caller may be a worker of another pool.
         let blocked = concurrent_futures_executor::future::Blocked::enter();
         let mut state = self.lock();
-        while state.workers > 0 {
+        while state.threads() > 0 {
             state = match deadline {
                 None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         let running = state.running.values().copied().collect();
-                        let still = StillRunning::new(begin.elapsed(), running, state.queue.len());
+                        let still = StillRunning::new(begin.elapsed(), running, state.pending());
                         return Err(ShutdownError::Timeout(still));
                     }
                     self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
@@ -340,7 +369,7 @@ impl Shared {
     /// Whether the pool still accepts tasks, and how many threads it has; for `Debug`.
     pub(crate) fn snapshot(&self) -> (usize, usize, bool) {
         let state = self.lock();
-        (state.workers, state.queue.len(), state.shut_down)
+        (state.threads(), state.queue.len(), state.shut_down)
     }
 
     /// No user code runs under this lock, so a poisoned one still holds what its owner wrote last.

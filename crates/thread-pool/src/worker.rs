@@ -7,13 +7,23 @@ use std::{
     sync::Arc,
 };
 
-use concurrent_futures_executor::future::{BrokenExecutor, Event, Host, Panic, report, work_for};
+use concurrent_futures_executor::future::{
+    BrokenExecutor, Event, Host, Panic, PoolId, report, work_for,
+};
 
 use crate::shared::{Next, Shared};
 
 thread_local! {
     /// What the initializer returned, for as long as this thread is a worker.
     static STATE: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
+    /// The pool that this thread was started by. Unlike what `work_for` says, it holds from the thread's first moment
+    /// to its last: in the initializer, and while the state and the user's own thread-locals are dropped.
+    static POOL: Cell<Option<PoolId>> = const { Cell::new(None) };
+}
+
+/// Whether the calling thread belongs to this pool, which therefore cannot have ended before the thread goes on.
+pub(crate) fn belongs_to(pool: PoolId) -> bool {
+    POOL.get() == Some(pool)
 }
 
 /// Lends the state of the worker that this thread is to `f`.
@@ -30,10 +40,11 @@ pub(crate) fn with_state<S: 'static, R>(f: impl FnOnce(&S) -> R) -> R {
 
 /// The life of a worker thread.
 pub(crate) fn run(shared: &Arc<Shared>, index: usize) {
+    POOL.set(Some(shared.id));
     match initialize(shared) {
         Ok(state) => {
             STATE.set(Some(state));
-            let host = Rc::new(Worker { shared: Arc::clone(shared), available: Cell::new(false) });
+            let host = Rc::new(Worker::new(shared));
             work_for(shared.id, Rc::clone(&host) as Rc<dyn Host>, || work(&host, index));
             drop_state();
         }
@@ -78,9 +89,16 @@ struct Worker {
     shared: Arc<Shared>,
     /// Whether this worker is counted as available. Only this thread touches it.
     available: Cell<bool>,
+    /// How many times over this worker has said that it is about to sleep. It counts as blocked once: a lock that
+    /// announces its wait may be built on another that does so as well.
+    sleeps: Cell<usize>,
 }
 
 impl Worker {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), available: Cell::new(false), sleeps: Cell::new(0) }
+    }
+
     fn with_available(&self, f: impl FnOnce(&mut bool)) {
         let mut available = self.available.get();
         f(&mut available);
@@ -90,11 +108,19 @@ impl Worker {
 
 impl Host for Worker {
     fn blocked(&self) {
-        self.with_available(|available| self.shared.blocked(available));
+        let sleeps = self.sleeps.get();
+        self.sleeps.set(sleeps + 1);
+        if sleeps == 0 {
+            self.with_available(|available| self.shared.blocked(available));
+        }
     }
 
     fn unblocked(&self) {
-        self.shared.unblocked();
+        let sleeps = self.sleeps.get() - 1;
+        self.sleeps.set(sleeps);
+        if sleeps == 0 {
+            self.shared.unblocked();
+        }
     }
 
     fn finishing(&self) {
