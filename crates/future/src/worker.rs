@@ -97,9 +97,12 @@ fn current_host() -> Option<Rc<dyn Host>> {
 
 /// Tells the pool that this thread works for, if any, that it is about to complete a future.
 pub(crate) fn finishing() {
-    if let Some(host) = current_host() {
-        host.finishing();
-    }
+    // Borrowed for the call, which spares a count: a host does not come back to this module.
+    let _ending_thread = CURRENT.try_with(|current| {
+        if let Some(current) = &*current.borrow() {
+            current.host.finishing();
+        }
+    });
 }
 
 /// Tells the pool that this thread works for, if any, that it is about to run callbacks.
