@@ -169,8 +169,7 @@ impl Header {
     }
 
     fn notify(&self, outcome: Outcome) {
-        let entries =
-            lock(&self.side).as_mut().map(|side| side.waiters.take()).unwrap_or_default();
+        let entries = lock(&self.side).as_mut().map(|side| side.waiters.take()).unwrap_or_default();
         waiter::notify(|| self.id(), outcome, entries);
     }
 }
@@ -182,8 +181,10 @@ pub(crate) trait AnyCell: Send + Sync {
     /// Why there is no value, for a future that has ended. `None` if there is one, or was.
     fn error(&self) -> Option<TaskError>;
 
-    /// Runs the task on the spot if it has not started.
-    fn run_in_place(&self) {}
+    /// Runs the task on the spot if it has not started; says whether it did.
+    fn run_in_place(&self) -> bool {
+        false
+    }
 
     /// Drops the function and its argument, of a task that was cancelled.
     ///

@@ -70,8 +70,8 @@ where
         })
     }
 
-    fn run_in_place(&self) {
-        self.source.cell().run_in_place();
+    fn run_in_place(&self) -> bool {
+        self.source.cell().run_in_place()
     }
 
     unsafe fn drop_cancelled_work(&self) {

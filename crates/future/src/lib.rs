@@ -45,7 +45,11 @@ mod progress;
 #[expect(unsafe_code, reason = "carries on from an earlier start")]
 mod promise;
 mod shared;
-#[expect(unsafe_code, reason = "one place for work and value, without a lock; see the head of the file")]
+mod spin;
+#[expect(
+    unsafe_code,
+    reason = "one place for work and value, without a lock; see the head of the file"
+)]
 mod stage;
 mod state;
 mod sync;

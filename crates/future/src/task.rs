@@ -154,11 +154,11 @@ impl<W: Work> AnyCell for PackagedTask<W> {
         self.core.header().failure()
     }
 
-    fn run_in_place(&self) {
-        if let Ok(running) = self.core.start() {
-            let outcome = call(&running);
-            running.finish(outcome);
-        }
+    fn run_in_place(&self) -> bool {
+        let Ok(running) = self.core.start() else { return false };
+        let outcome = call(&running);
+        running.finish(outcome);
+        true
     }
 
     unsafe fn drop_cancelled_work(&self) {
