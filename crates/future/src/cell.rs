@@ -1,21 +1,20 @@
-//! What a future and whoever completes it share: a header that is the same for every future, and a slot for the
-//! outcome.
+//! What a future and whoever completes it share: a header that is the same for every future, and the stage, where the
+//! work is replaced by its value.
 //!
 //! ```text
 //!   Future<T> ----> dyn Cell<T> <---- Promise<T>, or the task in an executor's queue
-//!                   +--------------------------------+
-//!                   | Header: state word, id, pool,  |
-//!                   |         waiters                |
-//!                   | slot:   the outcome            |
-//!                   | work:   function and argument  |  (only in a `PackagedTask`)
-//!                   +--------------------------------+
+//!                   +---------------------------------------+
+//!                   | Header: state word, pool, id,         |
+//!                   |         waiters and failure, if any   |
+//!                   | Stage:  function and argument, later  |
+//!                   |         the value                     |
+//!                   +---------------------------------------+
 //! ```
 //!
-//! The slot has a lock of its own, which nobody ever waits for: it is filled by the one thread that completes the
-//! future before the state says so, and emptied by the one handle that reads it after. The lock spares the crate any
-//! unsafe code.
+//! One allocation holds all of it for as long as nobody has to wait and nothing fails. Waiters and the failure, which may be
+//! looked at by several at once, lie behind a lock in a second one; the state word says whether it is worth looking.
 
-use std::{sync::Arc, task::Waker};
+use std::{convert::Infallible, sync::Arc, task::Waker};
 
 use crate::{
     error::TaskError,
@@ -23,6 +22,7 @@ use crate::{
     id::{FutureId, LazyId},
     panic::Panic,
     progress::{Observer, Outcome},
+    stage::Stage,
     state::{Cancel, Snapshot, Start, State, StateWord},
     sync::{AtomicUsize, Mutex, Ordering, lock},
     waiter::{self, Waiter, WaiterKey, WaiterList},
@@ -35,7 +35,15 @@ pub(crate) struct Header {
     id: LazyId,
     /// The pool that the task is queued in, or `PoolId::NONE`. Written before the task is queued.
     pool: AtomicUsize,
-    waiters: Mutex<WaiterList>,
+    side: Mutex<Option<Box<Side>>>,
+}
+
+/// What most futures never need.
+#[derive(Default)]
+struct Side {
+    waiters: WaiterList,
+    /// Why there is no value. Written before the future finishes, and only if it fails.
+    failure: Option<TaskError>,
 }
 
 impl Header {
@@ -44,7 +52,7 @@ impl Header {
             word: StateWord::new(),
             id: LazyId::new(),
             pool: AtomicUsize::new(PoolId::NONE),
-            waiters: Mutex::new(WaiterList::default()),
+            side: Mutex::new(None),
         }
     }
 
@@ -92,7 +100,8 @@ impl Header {
         if let Start::Run(before) = start
             && before.has_waiters()
         {
-            let observers = lock(&self.waiters).observers();
+            let observers =
+                lock(&self.side).as_ref().map(|side| side.waiters.observers()).unwrap_or_default();
             for observer in observers {
                 observer.started();
             }
@@ -105,7 +114,8 @@ impl Header {
         if self.is_done() {
             return Err(waiter);
         }
-        let mut waiters = lock(&self.waiters);
+        let mut side = lock(&self.side);
+        let waiters = &mut side.get_or_insert_default().waiters;
         let key = waiters.push(waiter);
         // Announced with the lock held, so that if the future ended meanwhile the entry is still there to take back.
         if self.word.announce_waiter().is_done()
@@ -117,7 +127,7 @@ impl Header {
     }
 
     pub(crate) fn deregister(&self, key: WaiterKey) {
-        let removed = lock(&self.waiters).remove(key);
+        let removed = lock(&self.side).as_mut().and_then(|side| side.waiters.remove(key));
         // Here the lock is released: dropping a waker runs the runtime's code.
         drop(removed);
     }
@@ -125,7 +135,10 @@ impl Header {
     /// Sees to it that `waker` is woken when the future ends. False if it has ended.
     pub(crate) fn register_waker(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> bool {
         if let Some(registered) = *key {
-            let replaced = lock(&self.waiters).replace_waker(registered, waker);
+            let replaced = match &mut *lock(&self.side) {
+                Some(side) => side.waiters.replace_waker(registered, waker),
+                None => Err(()),
+            };
             if let Ok(previous) = replaced {
                 drop(previous);
                 // If the entry is still there, whoever ends the future will find it.
@@ -143,8 +156,20 @@ impl Header {
         }
     }
 
+    /// Why there is no value, for a future that has ended.
+    pub(crate) fn failure(&self) -> Option<TaskError> {
+        let snapshot = self.word.load();
+        match snapshot.state() {
+            State::Cancelled => Some(TaskError::Cancelled),
+            State::Finished if snapshot.is_failed() => {
+                lock(&self.side).as_ref().and_then(|side| side.failure.clone())
+            }
+            _ => None,
+        }
+    }
+
     fn notify(&self, outcome: Outcome) {
-        let entries = lock(&self.waiters).take();
+        let entries = lock(&self.side).as_mut().map(|side| side.waiters.take()).unwrap_or_default();
         waiter::notify(|| self.id(), outcome, entries);
     }
 }
@@ -156,11 +181,17 @@ pub(crate) trait AnyCell: Send + Sync {
     /// Why there is no value, for a future that has ended. `None` if there is one, or was.
     fn error(&self) -> Option<TaskError>;
 
-    /// Runs the task on the spot if it has not started.
-    fn run_in_place(&self) {}
+    /// Runs the task on the spot if it has not started; says whether it did.
+    fn run_in_place(&self) -> bool {
+        false
+    }
 
     /// Drops the function and its argument, of a task that was cancelled.
-    fn drop_work(&self) {}
+    ///
+    /// # Safety
+    ///
+    /// The caller has won `cancel`.
+    unsafe fn drop_cancelled_work(&self) {}
 
     /// Drops the outcome of a future that has ended and that nobody can read any more.
     fn drop_outcome(&self);
@@ -173,14 +204,23 @@ pub(crate) trait AnyCell: Send + Sync {
 pub(crate) trait Cell<T>: AnyCell {
     /// Moves the outcome out of a future that has ended. The second time, only an error is left to be had.
     fn take(&self) -> Result<T, TaskError>;
+
+    /// As `take`, by the last handle, which is not coming back.
+    fn take_and_abandon(&self) -> Result<T, TaskError>;
 }
 
 impl dyn AnyCell + '_ {
     /// Python's `Future.cancel`.
     pub(crate) fn cancel(&self) -> bool {
+        // SAFETY: called by whoever has won `cancel`.
+        self.cancel_with(|| unsafe { self.drop_cancelled_work() })
+    }
+
+    /// Cancels, and if this is what did it, does something with the work before anybody is told.
+    pub(crate) fn cancel_with(&self, with_work: impl FnOnce()) -> bool {
         match self.header().word.transition_to_cancelled() {
             Cancel::Won(before) => {
-                self.drop_work();
+                with_work();
                 if before.has_waiters() {
                     self.header().notify(Outcome::Cancelled);
                 }
@@ -211,113 +251,146 @@ impl dyn AnyCell + '_ {
     }
 }
 
-enum Slot<T> {
-    Empty,
-    Full(Result<T, TaskError>),
-    Taken(Option<TaskError>),
-}
-
-/// Header and slot: all that a promise needs.
-pub(crate) struct Core<T> {
+/// Header and stage. A promise has no work, and its stage begins empty.
+pub(crate) struct Core<W, T> {
     header: Header,
-    slot: Mutex<Slot<T>>,
+    stage: Stage<W, T>,
 }
 
-impl<T: Send> Core<T> {
-    pub(crate) fn new() -> Self {
-        Self { header: Header::new(), slot: Mutex::new(Slot::Empty) }
+impl<T: Send> Core<Infallible, T> {
+    pub(crate) fn without_work() -> Self {
+        Self { header: Header::new(), stage: Stage::empty() }
+    }
+}
+
+impl<W: Send, T: Send> Core<W, T> {
+    pub(crate) fn new(work: W) -> Self {
+        Self { header: Header::new(), stage: Stage::new(work) }
     }
 
     pub(crate) fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Ends a future that the caller has started.
-    ///
-    /// # Errors
-    ///
-    /// Gives the outcome back if the future is not running or has an outcome already.
-    pub(crate) fn finish(&self, outcome: Result<T, TaskError>) -> Result<(), Result<T, TaskError>> {
-        let error = outcome.as_ref().err().cloned();
-        {
-            let mut slot = lock(&self.slot);
-            if !matches!(*slot, Slot::Empty) || self.header.snapshot().state() != State::Running {
-                return Err(outcome);
-            }
-            *slot = Slot::Full(outcome);
+    /// Marks the future as running. The caller may take the work, and owes the end.
+    pub(crate) fn start(&self) -> Result<Running<'_, W, T>, Start> {
+        match self.header.start() {
+            Start::Run(_) => Ok(Running { core: self }),
+            other => Err(other),
         }
-        let before = self.header.word.transition_to_finished();
-        if before.has_waiters() {
-            let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Succeeded };
-            self.header.notify(outcome);
-        }
-        if before.is_abandoned() {
-            // After the callbacks, which may be all that was meant to look at it.
-            if let Some(error) = &error {
-                self.header.report_unread(error);
-            }
-            drop_contained(|| self.drop_outcome());
-        }
-        Ok(())
     }
 
-    pub(crate) fn error(&self) -> Option<TaskError> {
-        if self.header.snapshot().state() == State::Cancelled {
-            return Some(TaskError::Cancelled);
+    /// As `start`, for a caller that knows that it has won it before, and has not finished since.
+    ///
+    /// # Safety
+    ///
+    /// As it says: there must be no other `Running` of this future, nor have been one that finished it.
+    pub(crate) unsafe fn resume(&self) -> Running<'_, W, T> {
+        Running { core: self }
+    }
+
+    /// Drops the work of a future that this caller has cancelled.
+    ///
+    /// # Safety
+    ///
+    /// The caller has won `cancel`.
+    pub(crate) unsafe fn take_cancelled_work(&self) -> Option<W> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.stage.take_work() }
+    }
+
+    /// Lets `f` look at the work, if the future has not started.
+    pub(crate) fn inspect<R>(&self, f: impl FnOnce(&W) -> R) -> Option<R> {
+        struct Return<'a>(&'a StateWord);
+        impl Drop for Return<'_> {
+            fn drop(&mut self) {
+                self.0.return_loan();
+            }
         }
-        match &*lock(&self.slot) {
-            Slot::Full(Err(error)) | Slot::Taken(Some(error)) => Some(error.clone()),
-            Slot::Full(Ok(_)) | Slot::Taken(None) | Slot::Empty => None,
+        if !self.header.word.lend() {
+            return None;
         }
+        let _return = Return(&self.header.word);
+        // SAFETY: lent to us, until `_return` is dropped.
+        unsafe { self.stage.with_work(f) }
     }
 
     pub(crate) fn take(&self) -> Result<T, TaskError> {
-        if self.header.snapshot().state() == State::Cancelled {
-            return Err(TaskError::Cancelled);
-        }
-        let mut slot = lock(&self.slot);
-        match std::mem::replace(&mut *slot, Slot::Taken(None)) {
-            Slot::Full(outcome) => {
-                *slot = Slot::Taken(outcome.as_ref().err().cloned());
-                outcome
-            }
-            Slot::Taken(error) => {
-                let answer = error.clone().unwrap_or(TaskError::Abandoned);
-                *slot = Slot::Taken(error);
-                Err(answer)
-            }
-            Slot::Empty => {
-                *slot = Slot::Empty;
-                Err(TaskError::Abandoned)
+        if self.header.word.claim_value() {
+            // SAFETY: claimed by us just now.
+            if let Some(value) = unsafe { self.stage.take_value() } {
+                return Ok(value);
             }
         }
+        // Failed or cancelled; or read before, after which there is nothing to be had.
+        Err(self.header.failure().unwrap_or(TaskError::Abandoned))
+    }
+
+    pub(crate) fn take_and_abandon(&self) -> Result<T, TaskError> {
+        if self.header.word.claim_value_and_abandon().has_value() {
+            // SAFETY: claimed by us just now.
+            if let Some(value) = unsafe { self.stage.take_value() } {
+                return Ok(value);
+            }
+        }
+        Err(self.header.failure().unwrap_or(TaskError::Abandoned))
     }
 
     pub(crate) fn drop_outcome(&self) {
-        let outcome = {
-            let mut slot = lock(&self.slot);
-            match std::mem::replace(&mut *slot, Slot::Taken(None)) {
-                Slot::Full(outcome) => {
-                    *slot = Slot::Taken(outcome.as_ref().err().cloned());
-                    Some(outcome)
-                }
-                other => {
-                    *slot = other;
-                    None
-                }
-            }
-        };
-        drop(outcome);
+        if self.header.snapshot().has_value() && self.header.word.claim_value() {
+            // SAFETY: claimed by us just now.
+            drop(unsafe { self.stage.take_value() });
+        }
     }
 }
 
-impl<T: Send> AnyCell for Core<T> {
+/// The right, and the duty, to end a future that has started.
+#[must_use = "the future waits for its end"]
+pub(crate) struct Running<'a, W, T> {
+    core: &'a Core<W, T>,
+}
+
+impl<W: Send, T: Send> Running<'_, W, T> {
+    pub(crate) fn take_work(&self) -> Option<W> {
+        // SAFETY: this is the one `Running` of its future, so `start` was won and it has not finished.
+        unsafe { self.core.stage.take_work() }
+    }
+
+    /// Ends the future.
+    pub(crate) fn finish(self, outcome: Result<T, TaskError>) {
+        let header = &self.core.header;
+        let error = match outcome {
+            Ok(value) => {
+                // SAFETY: as in `take_work`.
+                unsafe { self.core.stage.put_value(value) };
+                None
+            }
+            Err(error) => {
+                lock(&header.side).get_or_insert_default().failure = Some(error.clone());
+                Some(error)
+            }
+        };
+        let before = header.word.transition_to_finished(error.is_some());
+        if before.has_waiters() {
+            header.notify(if error.is_some() { Outcome::Failed } else { Outcome::Succeeded });
+        }
+        if before.is_abandoned() {
+            // After the callbacks, which may be all that was meant to look at it.
+            match &error {
+                Some(error) => header.report_unread(error),
+                None => drop_contained(|| self.core.drop_outcome()),
+            }
+        }
+    }
+}
+
+impl<T: Send> AnyCell for Core<Infallible, T> {
     fn header(&self) -> &Header {
         &self.header
     }
 
     fn error(&self) -> Option<TaskError> {
-        Self::error(self)
+        self.header.failure()
     }
 
     fn drop_outcome(&self) {
@@ -329,9 +402,13 @@ impl<T: Send> AnyCell for Core<T> {
     }
 }
 
-impl<T: Send> Cell<T> for Core<T> {
+impl<T: Send> Cell<T> for Core<Infallible, T> {
     fn take(&self) -> Result<T, TaskError> {
         Self::take(self)
+    }
+
+    fn take_and_abandon(&self) -> Result<T, TaskError> {
+        Self::take_and_abandon(self)
     }
 }
 

@@ -70,12 +70,13 @@ where
         })
     }
 
-    fn run_in_place(&self) {
-        self.source.cell().run_in_place();
+    fn run_in_place(&self) -> bool {
+        self.source.cell().run_in_place()
     }
 
-    fn drop_work(&self) {
-        self.source.cell().drop_work();
+    unsafe fn drop_cancelled_work(&self) {
+        // SAFETY: passed on to the caller; the header, and so the right, is the source's.
+        unsafe { self.source.cell().drop_cancelled_work() };
     }
 
     fn drop_outcome(&self) {
@@ -111,5 +112,10 @@ where
                 Settled::Taken(error) => Err(error.unwrap_or(TaskError::Abandoned)),
             }
         })
+    }
+
+    fn take_and_abandon(&self) -> Result<T, TaskError> {
+        self.header().abandon();
+        self.take()
     }
 }

@@ -56,11 +56,13 @@ pub struct Future<T> {
     cell: Arc<dyn Cell<T>>,
     /// The entry of the async task that awaits this future.
     waker: Option<WaiterKey>,
+    /// Whether the outcome was moved out by a method that consumes the handle, and the rest is seen to.
+    read: bool,
 }
 
 impl<T> Future<T> {
     pub(crate) fn new(cell: Arc<dyn Cell<T>>) -> Self {
-        Self { cell, waker: None }
+        Self { cell, waker: None, read: false }
     }
 
     handle_methods!();
@@ -72,7 +74,7 @@ impl<T> Future<T> {
     /// [`TaskError`], if there is no value: the task panicked, was cancelled, and so on.
     pub fn result(self) -> Result<T, TaskError> {
         wait_for(&*self.cell, Deadline::NEVER);
-        self.take()
+        self.into_outcome()
     }
 
     /// Waits for the outcome for as long as `timeout`, and moves it out.
@@ -102,7 +104,7 @@ impl<T> Future<T> {
         timeout: Duration,
     ) -> Result<Result<T, TaskError>, TimeoutError<Self>> {
         if wait_for(&*self.cell, Deadline::after(timeout)) {
-            Ok(self.take())
+            Ok(self.into_outcome())
         } else {
             Err(TimeoutError::new(self))
         }
@@ -114,7 +116,7 @@ impl<T> Future<T> {
     ///
     /// The future itself, if it has not ended.
     pub fn try_result(self) -> Result<Result<T, TaskError>, Self> {
-        if self.done() { Ok(self.take()) } else { Err(self) }
+        if self.done() { Ok(self.into_outcome()) } else { Err(self) }
     }
 
     /// Calls `callback` with the outcome when the future ends, in place of anybody who would wait for it.
@@ -127,7 +129,7 @@ impl<T> Future<T> {
     {
         let cell = Arc::clone(&self.cell);
         let future = self;
-        add_callback(&*cell, Box::new(move || callback(future.take())));
+        add_callback(&*cell, Box::new(move || callback(future.into_outcome())));
     }
 
     /// Calls `callback` when the future ends, or now if it has.
@@ -171,6 +173,20 @@ impl<T> Future<T> {
     /// Moves the outcome out of a future that has ended.
     pub(crate) fn take(&self) -> Result<T, TaskError> {
         let outcome = self.cell.take();
+        if outcome.is_err() {
+            self.cell.header().observe_failure();
+        }
+        outcome
+    }
+
+    /// Moves the outcome out of a future that has ended, and lets go of it.
+    fn into_outcome(mut self) -> Result<T, TaskError> {
+        self.read = true;
+        if self.waker.is_some() {
+            // Its entry is gone with the list, which was emptied when the future ended.
+            self.waker = None;
+        }
+        let outcome = self.cell.take_and_abandon();
         if outcome.is_err() {
             self.cell.header().observe_failure();
         }
@@ -262,6 +278,9 @@ impl<T> std::future::Future for Future<T> {
 
 impl<T> Drop for Future<T> {
     fn drop(&mut self) {
+        if self.read {
+            return;
+        }
         let header = self.cell.header();
         if let Some(key) = self.waker.take() {
             header.deregister(key);

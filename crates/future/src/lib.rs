@@ -28,22 +28,32 @@
 //! [`PackagedTask`] holds a function and the future of its result in one allocation. [`work_for`] tells futures whose
 //! worker they are waited for by, so that a task may wait for another one of its own pool; see the module of each.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod any;
+#[expect(unsafe_code, reason = "hands the stage to whoever the state word says may touch it")]
 mod cell;
 mod completion;
 mod error;
+#[expect(unsafe_code, reason = "passes a right on to what it wraps")]
 mod flatten;
 mod future;
 mod hook;
 mod id;
 mod panic;
 mod progress;
+#[expect(unsafe_code, reason = "carries on from an earlier start")]
 mod promise;
 mod shared;
+mod spin;
+#[expect(
+    unsafe_code,
+    reason = "one place for work and value, without a lock; see the head of the file"
+)]
+mod stage;
 mod state;
 mod sync;
+#[expect(unsafe_code, reason = "carries on from an earlier start")]
 mod task;
 mod time;
 mod wait;

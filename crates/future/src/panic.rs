@@ -162,6 +162,8 @@ struct Details {
 thread_local! {
     /// How many calls of `catch` this thread is inside of.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// Whether there is anything in `DETAILS`; cheaper to ask, since it needs no destructor.
+    static NOTED: Cell<bool> = const { Cell::new(false) };
     /// What the hook noted of the latest panic in this thread.
     static DETAILS: RefCell<Details> = const { RefCell::new(Details { location: None, backtrace: None }) };
 }
@@ -171,7 +173,7 @@ struct Inside;
 impl Inside {
     fn enter() -> Self {
         let depth = DEPTH.get();
-        if depth == 0 {
+        if depth == 0 && NOTED.replace(false) {
             // Left over if the last task of this thread caught a panic of its own.
             drop(DETAILS.take());
         }
@@ -211,6 +213,7 @@ fn note(info: &PanicHookInfo<'_>) {
         location: info.location().map(ToString::to_string),
         backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
     };
+    NOTED.set(true);
     // An error means that the thread is ending, or that the slot is in use; either way the details are lost, no more.
     let _lost = DETAILS.try_with(|slot| slot.try_borrow_mut().map(|mut slot| *slot = details));
 }

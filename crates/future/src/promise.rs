@@ -1,6 +1,6 @@
 //! The producer's side: completes one future, once.
 
-use std::{fmt, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use crate::{
     cell::Core,
@@ -25,7 +25,7 @@ use crate::{
 /// # Ok::<(), concurrent_futures_future::TaskError>(())
 /// ```
 pub fn promise<T: Send + 'static>() -> (Promise<T>, Future<T>) {
-    let core = Arc::new(Core::new());
+    let core = Arc::new(Core::without_work());
     let future = Future::new(Arc::clone(&core) as _);
     (Promise { core }, future)
 }
@@ -49,7 +49,7 @@ pub fn promise<T: Send + 'static>() -> (Promise<T>, Future<T>) {
 /// [`set_running_or_notify_cancel`](Self::set_running_or_notify_cancel) or a completion comes first. A completion that
 /// comes second gives the value back in its error.
 pub struct Promise<T: Send + 'static> {
-    core: Arc<Core<T>>,
+    core: Arc<Core<Infallible, T>>,
 }
 
 impl<T: Send + 'static> Promise<T> {
@@ -109,18 +109,24 @@ impl<T: Send + 'static> Promise<T> {
         self.core.header().snapshot().state() == State::Cancelled
     }
 
+    /// Called once: by a method that consumes the promise, or by its drop.
     fn complete(&self, outcome: Result<T, TaskError>) -> Result<(), Result<T, TaskError>> {
         // Starting it first takes it out of reach of `cancel`, so that storing the outcome races with nobody.
-        match self.core.header().start() {
-            Start::Run(_) | Start::Taken(State::Running) => self.core.finish(outcome),
-            Start::Cancelled | Start::Taken(_) => Err(outcome),
-        }
+        let running = match self.core.start() {
+            Ok(running) => running,
+            // SAFETY: nobody but the promise starts its future, so it was `set_running_or_notify_cancel`, which keeps
+            // no `Running`; and nobody has finished it, since that is what this one call is for.
+            Err(Start::Taken(State::Running)) => unsafe { self.core.resume() },
+            Err(_) => return Err(outcome),
+        };
+        running.finish(outcome);
+        Ok(())
     }
 }
 
 impl<T: Send + 'static> Drop for Promise<T> {
     fn drop(&mut self) {
-        // Fails, rightly, if the promise was kept or its future cancelled.
+        // Not if the promise was kept, or its future cancelled.
         if !self.core.header().is_done() {
             drop(self.complete(Err(TaskError::Abandoned)));
         }

@@ -12,12 +12,15 @@
 //!               cancel
 //! ```
 //!
-//! | bits | meaning | set by | cleared by |
+//! | bit | meaning | set by | cleared by |
 //! |---|---|---|---|
 //! | 0–1 | the state | its transition | never goes back |
 //! | 2 `WAITERS` | the waiter list may hold entries | a registration, with its entry pushed, under the list's lock | never |
 //! | 3 `ABANDONED` | nobody holds a handle through which the outcome could be read | the last handle's drop | never |
 //! | 4 `OBSERVED` | somebody has been told of the failure | a reader | never |
+//! | 5 `FAILED` | it has finished, with an error | the transition to `FINISHED` | never |
+//! | 6 `TAKEN` | somebody has, or had, the right to the value | whoever takes or drops it | never |
+//! | 7 `LENT` | it is pending, and somebody looks at the work | `lend` | `return_loan`, by the same |
 //!
 //! Invariants:
 //!
@@ -29,8 +32,12 @@
 //!    comes second, the registration, which still holds the lock, sees the end and takes its entry back.
 //! 5. An unread failure is reported exactly once. `ABANDONED` and the end are read-modify-writes of one word, so
 //!    exactly one of them comes second, and that one reports.
+//! 6. Work and value share one place in memory, and exactly one thread at a time may touch it: before the future starts,
+//!    whoever has set `LENT`; then whoever won `start`, until it finishes, or whoever won `cancel`, for ever; then whoever
+//!    has set `TAKEN`. `start` and `cancel` wait for a loan to be returned, so a loan must be short; it is only given out
+//!    for encoding the work.
 
-use crate::sync::{AtomicU8, Ordering};
+use crate::sync::{AtomicU8, Ordering, thread};
 
 const STATE: u8 = 0b11;
 const PENDING: u8 = 0;
@@ -40,6 +47,9 @@ const FINISHED: u8 = 3;
 const WAITERS: u8 = 1 << 2;
 const ABANDONED: u8 = 1 << 3;
 const OBSERVED: u8 = 1 << 4;
+const FAILED: u8 = 1 << 5;
+const TAKEN: u8 = 1 << 6;
+const LENT: u8 = 1 << 7;
 
 /// Where a future is in its life, as in [PEP 3148](https://peps.python.org/pep-3148/#future-objects).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +93,15 @@ impl Snapshot {
 
     pub(crate) fn is_observed(self) -> bool {
         self.0 & OBSERVED != 0
+    }
+
+    pub(crate) fn is_failed(self) -> bool {
+        self.0 & FAILED != 0
+    }
+
+    /// Whether there is a value that nobody has a right to yet.
+    pub(crate) fn has_value(self) -> bool {
+        self.0 & (STATE | FAILED | TAKEN) == FINISHED
     }
 }
 
@@ -144,13 +163,35 @@ impl StateWord {
     }
 
     /// Ends a running future; only the caller that was told [`Start::Run`] may do so, and only once.
-    pub(crate) fn transition_to_finished(&self) -> Snapshot {
+    pub(crate) fn transition_to_finished(&self, failed: bool) -> Snapshot {
         // RUNNING and FINISHED differ in one bit that nobody else changes, so an unconditional OR is the whole
         // transition and leaves the flags as they are. Release: publishes the outcome. Acquire: sees the list that a
         // registration filled before it set WAITERS.
-        let before = Snapshot(self.0.fetch_or(FINISHED, Ordering::AcqRel));
+        let flags = FINISHED | if failed { FAILED } else { 0 };
+        let before = Snapshot(self.0.fetch_or(flags, Ordering::AcqRel));
         debug_assert_eq!(before.state(), State::Running);
         before
+    }
+
+    /// Claims the value of a finished future; true for one caller at most.
+    pub(crate) fn claim_value(&self) -> bool {
+        // Acquire: pairs with the Release in `transition_to_finished`.
+        Snapshot(self.0.fetch_or(TAKEN, Ordering::Acquire)).has_value()
+    }
+
+    /// Claims the value of a finished future and says that the last handle is gone, in one step.
+    pub(crate) fn claim_value_and_abandon(&self) -> Snapshot {
+        Snapshot(self.0.fetch_or(TAKEN | ABANDONED, Ordering::AcqRel))
+    }
+
+    /// Claims the work of a pending future, to look at it. To be followed by `return_loan`.
+    pub(crate) fn lend(&self) -> bool {
+        self.leave_pending(LENT).is_ok()
+    }
+
+    pub(crate) fn return_loan(&self) {
+        // Release: pairs with the Acquire of whoever claims the work next.
+        self.0.fetch_and(!LENT, Ordering::Release);
     }
 
     /// Says that the list holds an entry. The answer is the word just before.
@@ -179,6 +220,11 @@ impl StateWord {
             if now & STATE != PENDING {
                 // Acquire, so that "too late" and "already" come with what the winner wrote.
                 return Err(self.load());
+            }
+            if now & LENT != 0 {
+                thread::yield_now();
+                now = self.0.load(Ordering::Relaxed);
+                continue;
             }
             match self.0.compare_exchange_weak(
                 now,

@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    cell::{AnyCell, Cell, Core, Header, drop_contained},
+    cell::{AnyCell, Cell, Core, Header, Running, drop_contained},
     error::TaskError,
     future::Future,
     id::FutureId,
     panic::Panic,
-    state::{Start, State},
-    sync::{Mutex, lock},
+    state::State,
+    sync::{AtomicBool, Ordering},
     worker::{self, PoolId},
 };
 
@@ -31,15 +31,15 @@ pub trait Work: Send + 'static {
 /// Unlike a [`Promise`](crate::Promise), one that is dropped does not complete its future: the executor that owns it
 /// must see to that, with [`fail`](Self::fail).
 pub struct PackagedTask<W: Work> {
-    core: Core<W::Output>,
-    /// Present until the work is started, cancelled or taken back.
-    work: Mutex<Option<W>>,
+    core: Core<W, W::Output>,
+    /// Whether `start` was called, and won, and `complete` has not been since.
+    started: AtomicBool,
 }
 
 impl<W: Work> PackagedTask<W> {
     /// Packages `work`, together with the one future of its outcome.
     pub fn new(work: W) -> (Arc<Self>, Future<W::Output>) {
-        let task = Arc::new(Self { core: Core::new(), work: Mutex::new(Some(work)) });
+        let task = Arc::new(Self { core: Core::new(work), started: AtomicBool::new(false) });
         let future = Future::new(Arc::clone(&task) as _);
         (task, future)
     }
@@ -49,42 +49,42 @@ impl<W: Work> PackagedTask<W> {
     /// A panic of the work becomes the future's error. Threads that wait for the future are woken, then its callbacks
     /// run here. Says whether the work was done by this call.
     pub fn run(&self) -> bool {
-        if !self.start() {
-            return false;
-        }
-        let outcome = self.call();
+        let Ok(running) = self.core.start() else { return false };
+        let outcome = call(&running);
         worker::finishing();
-        self.complete(outcome);
+        running.finish(outcome);
         true
-    }
-
-    /// Does the work of a task that the caller has started.
-    fn call(&self) -> Result<W::Output, TaskError> {
-        let work = lock(&self.work).take();
-        match work {
-            Some(work) => Panic::catch(|| work.call()).map_err(TaskError::Panicked),
-            None => Err(TaskError::Abandoned),
-        }
     }
 
     /// Marks the future as running, for work that is done elsewhere. True if the caller now owes it an outcome.
     #[must_use = "if true, the future waits for `complete`"]
     pub fn start(&self) -> bool {
-        matches!(self.core.header().start(), Start::Run(_))
+        let won = self.core.start().is_ok();
+        if won {
+            // Release: pairs with the Acquire in `complete`, which may be called by another thread.
+            self.started.store(true, Ordering::Release);
+        }
+        won
     }
 
     /// Completes a future that [`start`](Self::start) has marked as running; without effect on any other.
     pub fn complete(&self, outcome: Result<W::Output, TaskError>) {
-        if let Err(outcome) = self.core.finish(outcome) {
+        if !self.started.swap(false, Ordering::Acquire) {
             drop_contained(|| drop(outcome));
+            return;
         }
+        // SAFETY: `start` was won, and kept no `Running`. The flag was set by that and cleared by this call alone, so
+        // nobody else resumes it.
+        let running = unsafe { self.core.resume() };
+        drop_work(&running);
+        running.finish(outcome);
     }
 
     /// Completes the future with `error` and drops the work undone, unless it was started or cancelled before.
     pub fn fail(&self, error: TaskError) {
-        if self.start() {
-            self.drop_work();
-            self.complete(Err(error));
+        if let Ok(running) = self.core.start() {
+            drop_work(&running);
+            running.finish(Err(error));
         }
     }
 
@@ -93,19 +93,23 @@ impl<W: Work> PackagedTask<W> {
         (self as &dyn AnyCell).cancel()
     }
 
-    /// Lets `f` look at the work, if it is still here, as to encode it for another process.
+    /// Lets `f` look at the work, if the future has not started, as to encode the work for another process.
+    ///
+    /// Nobody can start or cancel the future meanwhile; they wait.
     pub fn inspect<R>(&self, f: impl FnOnce(&W) -> R) -> Option<R> {
-        // Out of the lock, since `f` runs user code; the work cannot be missed meanwhile by anybody who may start it,
-        // because that is the caller.
-        let work = lock(&self.work).take()?;
-        let restore = Restore { slot: &self.work, work: Some(work) };
-        restore.work.as_ref().map(f)
+        self.core.inspect(f)
     }
 
-    /// Takes the work back, as when an executor refused it. The future will not be completed by it any more.
+    /// Takes the work back and cancels the future, as when an executor refused the task. `None` if it has started, or
+    /// was cancelled before.
     #[must_use]
     pub fn take_work(&self) -> Option<W> {
-        lock(&self.work).take()
+        let mut taken = None;
+        (self as &dyn AnyCell).cancel_with(|| {
+            // SAFETY: called by whoever has won `cancel`.
+            taken = unsafe { self.core.take_cancelled_work() };
+        });
+        taken
     }
 
     /// Says which pool's queue the task goes into, so that a worker of that pool that waits for the future may do the
@@ -127,15 +131,17 @@ impl<W: Work> PackagedTask<W> {
     }
 }
 
-/// Puts work back that was lent to user code, also when that panics.
-struct Restore<'a, W> {
-    slot: &'a Mutex<Option<W>>,
-    work: Option<W>,
+/// Does the work of a future that was started just now.
+fn call<W: Work>(running: &Running<'_, W, W::Output>) -> Result<W::Output, TaskError> {
+    match running.take_work() {
+        Some(work) => Panic::catch(|| work.call()).map_err(TaskError::Panicked),
+        None => Err(TaskError::Abandoned),
+    }
 }
 
-impl<W> Drop for Restore<'_, W> {
-    fn drop(&mut self) {
-        *lock(self.slot) = self.work.take();
+fn drop_work<W: Work>(running: &Running<'_, W, W::Output>) {
+    if let Some(work) = running.take_work() {
+        drop_contained(|| drop(work));
     }
 }
 
@@ -145,18 +151,22 @@ impl<W: Work> AnyCell for PackagedTask<W> {
     }
 
     fn error(&self) -> Option<TaskError> {
-        self.core.error()
+        self.core.header().failure()
     }
 
-    fn run_in_place(&self) {
-        if self.start() {
-            self.complete(self.call());
+    fn run_in_place(&self) -> bool {
+        let Ok(running) = self.core.start() else { return false };
+        let outcome = call(&running);
+        running.finish(outcome);
+        true
+    }
+
+    unsafe fn drop_cancelled_work(&self) {
+        // SAFETY: passed on to the caller.
+        let work = unsafe { self.core.take_cancelled_work() };
+        if work.is_some() {
+            drop_contained(|| drop(work));
         }
-    }
-
-    fn drop_work(&self) {
-        let work = lock(&self.work).take();
-        drop_contained(|| drop(work));
     }
 
     fn drop_outcome(&self) {
@@ -171,6 +181,10 @@ impl<W: Work> AnyCell for PackagedTask<W> {
 impl<W: Work> Cell<W::Output> for PackagedTask<W> {
     fn take(&self) -> Result<W::Output, TaskError> {
         self.core.take()
+    }
+
+    fn take_and_abandon(&self) -> Result<W::Output, TaskError> {
+        self.core.take_and_abandon()
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::{
     any::{AnyFuture, Sealed},
     cell::{AnyCell, Header},
+    spin,
     time::Deadline,
     waiter::{Countdown, ReadyQueue, Signal, Waiter, WaiterKey},
+    worker,
 };
 
 /// Waits until the future has ended or the deadline has passed; says whether it has ended.
@@ -24,6 +26,9 @@ pub(crate) fn wait_for(cell: &dyn AnyCell, deadline: Deadline) -> bool {
     } else if deadline.has_passed() {
         return header.is_done();
     }
+    if spin::until(|| header.is_done()) {
+        return true;
+    }
     let signal = Signal::new();
     let Ok(key) = header.register(Waiter::Thread(signal.clone())) else {
         return true;
@@ -37,8 +42,8 @@ pub(crate) fn wait_for(cell: &dyn AnyCell, deadline: Deadline) -> bool {
 
 /// Does the work of a task that waits in the queue of the pool that this thread works for.
 pub(crate) fn help(cell: &dyn AnyCell) {
-    if cell.header().is_ours_to_run() {
-        cell.run_in_place();
+    if cell.header().is_ours_to_run() && cell.run_in_place() {
+        worker::ran_in_place();
     }
 }
 

@@ -5,7 +5,7 @@
 //! then everyone who sleeps, last the callbacks, in the order in which they were added. A slow callback can therefore
 //! hold up other callbacks of the same future, and nothing else.
 
-use std::{collections::VecDeque, mem, sync::Arc, task::Waker, time::Instant};
+use std::{collections::VecDeque, mem, num::NonZeroU64, sync::Arc, task::Waker, time::Instant};
 
 use crate::{
     hook::{self, Event},
@@ -18,7 +18,7 @@ use crate::{
 
 /// Names an entry of one waiter list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WaiterKey(u64);
+pub(crate) struct WaiterKey(NonZeroU64);
 
 /// Somebody who wants to know that a future has ended.
 pub(crate) enum Waiter {
@@ -39,14 +39,14 @@ pub(crate) enum Waiter {
 /// The waiters of one future.
 #[derive(Default)]
 pub(crate) struct WaiterList {
-    next_key: u64,
+    last_key: u64,
     entries: Vec<(WaiterKey, Waiter)>,
 }
 
 impl WaiterList {
     pub(crate) fn push(&mut self, waiter: Waiter) -> WaiterKey {
-        let key = WaiterKey(self.next_key);
-        self.next_key += 1;
+        self.last_key += 1;
+        let key = WaiterKey(NonZeroU64::new(self.last_key).unwrap_or(NonZeroU64::MAX));
         self.entries.push((key, waiter));
         key
     }

@@ -62,6 +62,9 @@ pub trait Host {
     /// The worker is about to run done-callbacks after all, for as long as these take. Comes after
     /// [`finishing`](Self::finishing), if there are any.
     fn running_callbacks(&self) {}
+
+    /// The worker has run a task in place, in the middle of another. Its entry is still in some queue.
+    fn ran_in_place(&self) {}
 }
 
 struct Current {
@@ -97,15 +100,25 @@ fn current_host() -> Option<Rc<dyn Host>> {
 
 /// Tells the pool that this thread works for, if any, that it is about to complete a future.
 pub(crate) fn finishing() {
-    if let Some(host) = current_host() {
-        host.finishing();
-    }
+    // Borrowed for the call, which spares a count: a host does not come back to this module.
+    let _ending_thread = CURRENT.try_with(|current| {
+        if let Some(current) = &*current.borrow() {
+            current.host.finishing();
+        }
+    });
 }
 
 /// Tells the pool that this thread works for, if any, that it is about to run callbacks.
 pub(crate) fn running_callbacks() {
     if let Some(host) = current_host() {
         host.running_callbacks();
+    }
+}
+
+/// Tells the pool that this thread works for, if any, that a task was run in place.
+pub(crate) fn ran_in_place() {
+    if let Some(host) = current_host() {
+        host.ran_in_place();
     }
 }
 

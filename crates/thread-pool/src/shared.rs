@@ -1,46 +1,57 @@
-//! What the handle of a pool and its workers share: the queue, and who is there to serve it.
+//! What the handle of a pool and its workers share: the queue of submitted tasks, and who is there to serve it.
 //!
-//! One lock guards all of it. That is the simplest design in which a task cannot be stranded between "no worker is
-//! free" and "this worker is going to sleep", and in which a pool can be shut down from anywhere.
+//! Tasks submitted from outside go into one queue under a lock. Workers take them out in batches into deques of their
+//! own, so that the lock is taken once for many tasks; tasks that a worker submits go into its own deque, without the lock.
+//! A worker with nothing in its deque looks at the queue, then steals from the other deques, then sleeps.
 //!
 //! ```text
-//!   execute --> queue --> worker: take --> run --> finishing --> complete the future --> take ...
-//!                           |  ^
-//!                 nothing   v  | notified
-//!                          sleep --> (idle time-out, or shut down) --> gone
+//!   submit from outside --> queue --(batch)--> deque --> run --> finishing --> complete the future --> next
+//!   submit by a worker ------------------------> |                                                      |
+//!                                                +--(stolen by workers without any)                     v
+//!                                                                    nothing anywhere: search, then sleep, or leave
 //! ```
 //!
-//! Counts, all under the lock except `available`:
+//! A plain lock rather than a lock-free queue, because everything that has to be decided when a task comes in (is
+//! anybody free, may another thread be started, has the pool been shut down) is decided under it, exactly, and because
+//! taken once per batch it costs no more: see `docs/performance.md`.
 //!
-//! - `workers`: threads that were started and may still take a task. Bounded by `max_workers + blocked`.
-//! - `leaving`: threads that will take no more, and are cleaning up. That runs user code, the destructor of the worker's
-//!   state, and takes as long as it takes, so whoever asks "is anybody there to serve the queue?" must not count them.
-//! - `blocked`: workers that sleep inside a task, waiting for a future. They do not count towards `max_workers`, so
-//!   another thread can stand in for each; see `Shared::blocked`.
-//! - `sleeping`: workers that wait for `wake`.
-//! - `available`: workers that will look at the queue without being asked to, or that sleep. An atomic, because a worker
-//!   becomes available *before* it completes its future, without the lock: whoever waits for that future and then
-//!   submits must find it available. It is only ever lowered by the worker itself, under the lock.
+//! Who is where. All of it is kept under the lock, except `available`; `Hints` has copies for those who look without.
+//!
+//! - `workers`: threads that were started and have not left.
+//! - `blocked`: workers that sleep inside a task, waiting for a future. Another thread can stand in for each.
+//! - `reserve`: workers that stood in and are not needed at the moment; they sleep, and leave after a while.
+//! - `leaving`: workers that have given up their place, and clean up.
+//! - awake workers are the rest, `workers - blocked - reserve - leaving`: no more than `max_workers` but for a moment after one
+//!   stops being blocked. A worker that finds that there are too many goes to the reserve before its next task.
+//! - `sleepers`: awake workers, in this sense, that have found nothing to do. Who calls one takes it off the list.
+//! - `searching`: workers that were started or called, or have run out of tasks just now, and look for one. While there is
+//!   one, nobody need be called: it will find the task, and call the next if there are more.
+//! - `available`: workers that will look at the queue without being asked to, or that sleep. A worker becomes available
+//!   *before* it completes its future, and without the lock: whoever waits for that future and then submits must find
+//!   it available, or the pool would start a thread for a task that this one is free to take. Only the worker itself
+//!   lowers it again.
 //!
 //! Invariants:
 //!
-//! 1. If the queue is not empty, there is a worker that will look at it, or as many as may run are running. `execute`
-//!    keeps it by waking or starting a worker for each task beyond `available`; a worker that stops being available
-//!    without taking a task (it runs callbacks, blocks, or leaves) does the same for the tasks that counted on it.
-//! 2. A worker decides to leave with the lock held, and is out of `workers` before it releases the lock: whatever is
-//!    queued after that decision finds it gone. Unless the pool has more threads than it may, the queue is empty then.
-//! 3. No user code runs under the lock: tasks are run, failed, cancelled and dropped outside.
+//! 1. If there is a task in the queue or in a deque, then a worker is searching, or as many workers as may run are
+//!    running, or all of them are about to look. Kept by `execute`, and by every worker that stops looking without having
+//!    found that there is nothing: it has found a task, runs callbacks, blocks, or leaves.
+//! 2. A push to a deque and the decision to sleep cannot miss each other. The pusher pushes, then looks for sleepers; the
+//!    sleeper says that it sleeps, then looks at all deques; there is a SeqCst fence between the two steps of each, so
+//!    at least one sees the other. (For the queue, the lock does the same.)
+//! 3. A worker leaves with its deque empty.
+//! 4. No user code runs under the lock: tasks are run, failed, cancelled and dropped outside.
 
 use std::{
     any::Any,
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     error::Error,
     io,
     num::NonZeroUsize,
     rc::Rc,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -48,13 +59,22 @@ use std::{
 
 use concurrent_futures_executor::{
     Refusal, Shutdown, ShutdownError, StillRunning, SubmitError, Task, Wait,
-    future::{BrokenExecutor, Event, PoolId, State as TaskState, TaskError, report},
+    future::{Blocked, BrokenExecutor, Event, PoolId, State as TaskState, TaskError, report},
+};
+use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_utils::{
+    CachePadded,
+    sync::{Parker, Unparker},
 };
 
-use crate::worker;
+use crate::worker::{self, Worker};
 
 pub(crate) type Initializer =
     Box<dyn Fn() -> Result<Rc<dyn Any>, Box<dyn Error + Send + Sync>> + Send + Sync>;
+
+/// How long a worker that stood in for a blocked one waits to be needed again. Starting a thread costs about as much as
+/// waking one, so this is only worth while tasks block often.
+const RESERVE_KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 /// What was chosen when the pool was built.
 pub(crate) struct Config {
@@ -71,243 +91,535 @@ pub(crate) struct Shared {
     pub(crate) id: PoolId,
     /// The process that the workers live in. A forked child inherits the pool without its threads.
     process: u32,
-    state: Mutex<State>,
-    available: AtomicUsize,
-    /// A task was queued for a sleeping worker, or the pool was shut down.
-    wake: Condvar,
+    state: CachePadded<Mutex<State>>,
+    pub(crate) hints: CachePadded<Hints>,
+    /// Whether the queue holds anything. Apart from the other hints, which every worker reads for every task.
+    queue_filled: CachePadded<AtomicBool>,
+    available: CachePadded<AtomicUsize>,
     /// The last worker has left.
     ended: Condvar,
     /// Threads to be joined. Its lock is held while joining, so that every waiting shutdown returns after it.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// Copies of what is under the lock, for those who look without it.
+#[derive(Default)]
+pub(crate) struct Hints {
+    searching: AtomicUsize,
+    /// Whether there is somebody to call: a sleeper, or room for one more awake worker.
+    callable: AtomicBool,
+    /// Whether there are more awake workers than there may be.
+    pub(crate) surplus: AtomicBool,
+    /// Whether tasks are refused.
+    closed: AtomicBool,
+    /// Changes whenever `seats` does.
+    pub(crate) generation: AtomicUsize,
+}
+
+#[derive(Default)]
 struct State {
     queue: VecDeque<Task>,
     workers: usize,
-    leaving: usize,
     blocked: usize,
-    sleeping: usize,
+    leaving: usize,
+    searching: usize,
+    sleepers: Vec<Arc<Seat>>,
+    reserve: Vec<Arc<Seat>>,
+    seats: Vec<Arc<Seat>>,
     next_index: usize,
-    /// By worker, the name of the task that it runs.
-    running: HashMap<usize, &'static str>,
     shut_down: bool,
     broken: Option<BrokenExecutor>,
 }
 
 impl State {
-    /// A worker is not one any more, though its thread has yet to clean up; invariant 2.
-    fn leave(&mut self) {
-        self.workers -= 1;
-        self.leaving += 1;
+    fn awake(&self) -> usize {
+        self.workers - self.leaving - self.blocked - self.reserve.len()
     }
 
-    fn threads(&self) -> usize {
-        self.workers + self.leaving
+    fn deques_are_empty(&self) -> bool {
+        self.seats.iter().all(|seat| seat.stealer.is_empty())
     }
 
-    /// How many tasks of the queue wait to be run: it also holds those that were cancelled or run by a helper.
-    fn pending(&self) -> usize {
-        self.queue.iter().filter(|task| task.state() == TaskState::Pending).count()
+    fn has_tasks(&self) -> bool {
+        !self.queue.is_empty() || !self.deques_are_empty()
     }
 }
 
-/// What a worker found when it looked for a task.
-pub(crate) enum Next {
-    Run(Task),
-    Leave,
+/// What others see of a worker.
+pub(crate) struct Seat {
+    pub(crate) stealer: Stealer<Task>,
+    unparker: Unparker,
+    /// Set, under the pool's lock, by whoever takes the worker off the list that it sleeps on.
+    called: AtomicBool,
+    /// The name of the task that it runs. Only the worker writes it.
+    pub(crate) running: Mutex<Option<&'static str>>,
+}
+
+/// What came of going to sleep.
+pub(crate) enum Rest {
+    /// There may be something now.
+    Over,
+    /// The worker has left the pool.
+    Left,
+}
+
+/// Somebody to be woken, once the lock is released.
+#[must_use = "the worker counts as searching, and sleeps"]
+struct Call(Arc<Seat>);
+
+impl Call {
+    fn make(self) {
+        self.0.unparker.unpark();
+    }
 }
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
-        Self {
+        let shared = Self {
             config,
             id: PoolId::new(),
             process: std::process::id(),
-            state: Mutex::new(State {
-                queue: VecDeque::new(),
-                workers: 0,
-                leaving: 0,
-                blocked: 0,
-                sleeping: 0,
-                next_index: 0,
-                running: HashMap::new(),
-                shut_down: false,
-                broken: None,
-            }),
-            available: AtomicUsize::new(0),
-            wake: Condvar::new(),
+            state: CachePadded::default(),
+            hints: CachePadded::default(),
+            queue_filled: CachePadded::default(),
+            available: CachePadded::default(),
             ended: Condvar::new(),
             threads: Mutex::new(Vec::new()),
-        }
+        };
+        shared.publish(&shared.lock());
+        shared
     }
 
     pub(crate) fn execute(self: &Arc<Self>, task: Task) -> Result<(), SubmitError<Task>> {
         task.set_pool(self.id);
-        let mut state = self.lock();
-        if let Some(broken) = &state.broken {
-            return Err(SubmitError::new(Refusal::Broken(broken.clone()), task));
+        // Relaxed: a worker that does not see a shutdown of just now submits as if it had come first.
+        if self.hints.closed.load(Ordering::Relaxed) {
+            return Err(SubmitError::new(refusal(&self.lock()), task));
         }
-        if state.shut_down {
-            return Err(SubmitError::new(Refusal::ShutDown, task));
-        }
-        state.queue.push_back(task);
-        if let Err(error) = self.serve_queue(&mut state) {
-            // Somebody is there to run it later; or else nobody ever will, and then it was not accepted.
-            if state.workers == 0
-                && let Some(task) = state.queue.pop_back()
-            {
-                return Err(SubmitError::new(Refusal::NoWorker(Arc::new(error)), task));
+        match Worker::push_if_current(self, task) {
+            Ok(()) => {
+                self.look_after_deque();
+                Ok(())
             }
+            Err(task) => self.enqueue(task),
         }
-        Ok(())
     }
 
-    /// Sees to it that somebody looks at the queue; invariant 1.
-    fn serve_queue(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+    fn enqueue(self: &Arc<Self>, task: Task) -> Result<(), SubmitError<Task>> {
+        let mut state = self.lock();
+        if state.shut_down || state.broken.is_some() {
+            return Err(SubmitError::new(refusal(&state), task));
+        }
+        state.queue.push_back(task);
+        self.publish_queue(&state);
         // Acquire: pairs with the Release in `finishing`. A submitter that has seen a future complete sees its worker
         // available.
-        if state.queue.len() <= self.available.load(Ordering::Acquire) {
-            if state.sleeping > 0 {
-                self.wake.notify_one();
+        if state.queue.len() <= self.available.load(Ordering::Acquire) || !self.may_start(&state) {
+            let call = self.call_sleeper(&mut state);
+            drop(state);
+            if let Some(call) = call {
+                call.make();
             }
             return Ok(());
         }
-        if state.workers - state.blocked < self.config.max_workers.get() {
-            return self.start_worker(state);
+        match self.start_worker(&mut state) {
+            Ok(None) => Ok(()),
+            Ok(Some(call)) => {
+                drop(state);
+                call.make();
+                Ok(())
+            }
+            // Somebody is there to run it later.
+            Err(_) if state.workers > state.leaving => Ok(()),
+            // Nobody is, so it was not accepted.
+            Err(error) => {
+                let task = state.queue.pop_back();
+                self.publish_queue(&state);
+                match task {
+                    Some(task) => Err(SubmitError::new(Refusal::NoWorker(Arc::new(error)), task)),
+                    None => Ok(()),
+                }
+            }
         }
-        Ok(())
     }
 
-    fn start_worker(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let index = state.next_index;
-        let mut builder = thread::Builder::new().name(format!("{}_{index}", self.config.name));
+    /// To be called after a push to a deque; see invariant 2.
+    fn look_after_deque(self: &Arc<Self>) {
+        fence(Ordering::SeqCst);
+        // Relaxed: ordered by the fence, with the one in `rest`.
+        if self.hints.searching.load(Ordering::Relaxed) == 0
+            && self.hints.callable.load(Ordering::Relaxed)
+        {
+            self.call_somebody(self.lock());
+        }
+    }
+
+    /// Calls or starts a worker, if there is one to be had and none is searching already.
+    fn call_somebody(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.searching > 0 {
+            return;
+        }
+        let call = match self.call_sleeper(&mut state) {
+            Some(call) => Some(call),
+            // If no thread is to be had, those that there are will come to the task when they have done what they are
+            // doing; if all of them wait for it, nothing but a thread can help.
+            None if self.may_start(&state) => self.start_worker(&mut state).ok().flatten(),
+            None => None,
+        };
+        drop(state);
+        if let Some(call) = call {
+            call.make();
+        }
+    }
+
+    /// Takes a worker off the list of sleepers, unless one is searching.
+    fn call_sleeper(&self, state: &mut State) -> Option<Call> {
+        if state.searching > 0 {
+            return None;
+        }
+        // The last to fall asleep: its memory is the warmest, and the first may reach their time-out.
+        let seat = state.sleepers.pop()?;
+        Some(self.call(state, seat))
+    }
+
+    fn call(&self, state: &mut State, seat: Arc<Seat>) -> Call {
+        seat.called.store(true, Ordering::Release);
+        state.searching += 1;
+        self.publish(state);
+        Call(seat)
+    }
+
+    fn may_start(&self, state: &State) -> bool {
+        state.awake() < self.config.max_workers.get()
+    }
+
+    fn publish(&self, state: &State) {
+        // Relaxed: where the order matters there is a fence, or the lock.
+        let callable = !state.sleepers.is_empty() || self.may_start(state);
+        self.hints.callable.store(callable, Ordering::Relaxed);
+        self.hints.searching.store(state.searching, Ordering::Relaxed);
+        self.hints.surplus.store(state.awake() > self.config.max_workers.get(), Ordering::Relaxed);
+    }
+
+    /// Whether there is probably something in the queue.
+    pub(crate) fn has_queued(&self) -> bool {
+        self.queue_filled.load(Ordering::Relaxed)
+    }
+
+    fn publish_queue(&self, state: &State) {
+        // Written when it changes and not for every task, since those who search read it all the time.
+        let filled = !state.queue.is_empty();
+        if self.has_queued() != filled {
+            self.queue_filled.store(filled, Ordering::Relaxed);
+        }
+    }
+
+    /// Gets one more worker: out of the reserve, or a new one.
+    fn start_worker(self: &Arc<Self>, state: &mut State) -> io::Result<Option<Call>> {
+        if let Some(seat) = state.reserve.pop() {
+            return Ok(Some(self.call(state, seat)));
+        }
+        let mut builder =
+            thread::Builder::new().name(format!("{}_{}", self.config.name, state.next_index));
         if let Some(bytes) = self.config.stack_size {
             builder = builder.stack_size(bytes);
         }
+        let deque = Deque::new_fifo();
+        let parker = Parker::new();
+        let seat = Arc::new(Seat {
+            stealer: deque.stealer(),
+            unparker: parker.unparker().clone(),
+            called: AtomicBool::new(false),
+            running: Mutex::new(None),
+        });
+        let worker = worker::Builder { deque, parker, seat: Arc::clone(&seat) };
         let shared = Arc::clone(self);
-        let handle = builder.spawn(move || worker::run(&shared, index))?;
+        let handle = builder.spawn(move || worker::run(&shared, worker))?;
         state.next_index += 1;
         state.workers += 1;
+        state.searching += 1;
+        state.seats.push(seat);
+        self.hints.generation.fetch_add(1, Ordering::Release);
+        self.publish(state);
         self.keep_handle(handle);
-        Ok(())
+        Ok(None)
     }
 
     /// Keeps the thread to be joined at the end, and forgets those that have ended since.
     fn keep_handle(&self, handle: JoinHandle<()>) {
-        // A shutdown holds this lock while it joins; then there is nobody who could still miss this handle but a later
-        // shutdown, which waits for the same workers to leave.
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());
         threads.push(handle);
     }
 
-    /// The next task for the worker with this index, waiting for one.
-    ///
-    /// `available` says, and is told, whether the worker is counted in the field of that name.
-    pub(crate) fn next(&self, index: usize, available: &mut bool) -> Next {
+    /// Everybody's seats, and the generation that they are of.
+    pub(crate) fn seats(&self) -> (Vec<Arc<Seat>>, usize) {
+        let state = self.lock();
+        (state.seats.clone(), self.hints.generation.load(Ordering::Relaxed))
+    }
+
+    /// Takes a batch out of the queue for a worker whose deque is empty: one task to run, the others into the deque.
+    pub(crate) fn take_batch(self: &Arc<Self>, worker: &Worker) -> Option<Task> {
+        if !self.has_queued() {
+            return None;
+        }
         let mut state = self.lock();
-        state.running.remove(&index);
-        let idle_since = Instant::now();
-        loop {
-            let surplus = state.workers - state.blocked > self.config.max_workers.get();
-            if !surplus && let Some(task) = state.queue.pop_front() {
-                self.withdraw(available);
-                state.running.insert(index, task.name());
-                return Next::Run(task);
+        if state.awake() > self.config.max_workers.get() {
+            return None;
+        }
+        let first = state.queue.pop_front()?;
+        // No more than a fair share.
+        let more = (state.queue.len() / state.awake().max(1)).min(worker.batch_size() - 1);
+        for task in state.queue.drain(..more) {
+            worker.deque.push(task);
+        }
+        self.publish_queue(&state);
+        self.withdraw(worker);
+        self.stop_searching(&mut state, worker);
+        if more > 0 || !state.queue.is_empty() {
+            self.call_somebody(state);
+        }
+        Some(first)
+    }
+
+    /// Takes one task out of the queue for a worker that may have others in its deque.
+    pub(crate) fn take_one(&self, worker: &Worker) -> Option<Task> {
+        if !self.has_queued() {
+            return None;
+        }
+        let mut state = self.lock();
+        let task = state.queue.pop_front()?;
+        self.publish_queue(&state);
+        self.withdraw(worker);
+        Some(task)
+    }
+
+    /// A worker has stolen a task.
+    pub(crate) fn stole(self: &Arc<Self>, worker: &Worker) {
+        self.withdraw(worker);
+        if worker.searching.get() {
+            let mut state = self.lock();
+            self.stop_searching(&mut state, worker);
+            // Whoever pushed to a deque meanwhile may have relied on this worker to find it.
+            fence(Ordering::SeqCst);
+            if state.has_tasks() {
+                self.call_somebody(state);
             }
-            let idle_for = idle_since.elapsed();
-            let idle_too_long = self.config.idle_timeout.is_some_and(|timeout| idle_for >= timeout);
-            if surplus || state.shut_down || idle_too_long {
-                self.withdraw(available);
-                state.leave();
-                if !state.queue.is_empty() && state.sleeping > 0 {
-                    // Only a surplus worker leaves tasks behind. It may have been woken for one of them, and then this
-                    // wake-up is owed to a worker that stays.
-                    self.wake.notify_one();
-                }
-                return Next::Leave;
-            }
-            if !*available {
-                *available = true;
-                self.available.fetch_add(1, Ordering::Release);
-            }
-            state.sleeping += 1;
-            state = match self.config.idle_timeout {
-                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(timeout) => {
-                    let left = timeout.saturating_sub(idle_for);
-                    self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-            state.sleeping -= 1;
         }
     }
 
-    /// Takes a worker out of the count of those available. With the lock held.
-    fn withdraw(&self, available: &mut bool) {
-        if std::mem::take(available) {
+    /// Makes a worker that has run out of tasks the one that searches; false if there is one.
+    pub(crate) fn search(&self, worker: &Worker) -> bool {
+        if worker.searching.get() {
+            return true;
+        }
+        if self.hints.searching.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        let mut state = self.lock();
+        if state.searching > 0 {
+            return false;
+        }
+        state.searching += 1;
+        worker.searching.set(true);
+        self.make_available(worker);
+        self.publish(&state);
+        true
+    }
+
+    fn stop_searching(&self, state: &mut State, worker: &Worker) {
+        if worker.searching.replace(false) {
+            state.searching -= 1;
+            self.publish(state);
+        }
+    }
+
+    /// Sleeps, for a worker that has found nothing anywhere; or leaves.
+    pub(crate) fn rest(self: &Arc<Self>, worker: &Worker) -> Rest {
+        let mut state = self.lock();
+        self.stop_searching(&mut state, worker);
+        if state.awake() > self.config.max_workers.get() {
+            return self.stand_by(state, worker);
+        }
+        self.make_available(worker);
+        state.sleepers.push(Arc::clone(&worker.seat));
+        self.publish(&state);
+        fence(Ordering::SeqCst);
+        // Invariant 2: whoever pushed to a deque and saw neither a sleeper nor a searcher pushed before this look.
+        if state.has_tasks() {
+            state.sleepers.pop();
+            self.publish(&state);
+            return Rest::Over;
+        }
+        if state.shut_down {
+            state.sleepers.pop();
+            return self.leave(state, worker);
+        }
+        drop(state);
+        self.park(worker, self.config.idle_timeout, |state| &mut state.sleepers)
+    }
+
+    /// Waits to be needed as a stand-in, for a worker that there is no room for.
+    fn stand_by(self: &Arc<Self>, mut state: MutexGuard<'_, State>, worker: &Worker) -> Rest {
+        self.withdraw(worker);
+        // What it has goes to the head of the queue, in order: it was taken from there, or is older.
+        let mut tasks: Vec<Task> = std::iter::from_fn(|| worker.deque.pop()).collect();
+        while let Some(task) = tasks.pop() {
+            state.queue.push_front(task);
+        }
+        self.publish_queue(&state);
+        if state.shut_down || state.reserve.len() >= self.config.max_workers.get() {
+            return self.leave(state, worker);
+        }
+        state.reserve.push(Arc::clone(&worker.seat));
+        self.publish(&state);
+        drop(state);
+        self.park(worker, Some(RESERVE_KEEP_ALIVE), |state| &mut state.reserve)
+    }
+
+    /// Sleeps until called, or until the time is up and nobody has called.
+    fn park(
+        self: &Arc<Self>,
+        worker: &Worker,
+        timeout: Option<Duration>,
+        list: impl Fn(&mut State) -> &mut Vec<Arc<Seat>>,
+    ) -> Rest {
+        // A moment that the clock cannot express is farther away than anybody can wait for.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let seat = &worker.seat;
+        loop {
+            match deadline {
+                None => worker.parker.park(),
+                Some(deadline) => worker.parker.park_deadline(deadline),
+            }
+            // Acquire: pairs with the Release in `call`.
+            if seat.called.swap(false, Ordering::Acquire) {
+                // Counted by the caller.
+                worker.searching.set(true);
+                return Rest::Over;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let mut state = self.lock();
+                // Under the lock, nobody can be calling any more; but somebody may have.
+                let mine = list(&mut state).iter().position(|other| Arc::ptr_eq(other, seat));
+                if let Some(mine) = mine {
+                    list(&mut state).remove(mine);
+                    return self.leave(state, worker);
+                }
+            }
+        }
+    }
+
+    /// The worker's place is given up. Its deque is empty, and so, if the pool ends, is everything.
+    fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>, worker: &Worker) -> Rest {
+        self.withdraw(worker);
+        debug_assert!(worker.deque.is_empty());
+        state.leaving += 1;
+        state.seats.retain(|seat| !Arc::ptr_eq(seat, &worker.seat));
+        self.hints.generation.fetch_add(1, Ordering::Release);
+        self.publish(&state);
+        // As in `rest`: the place is free from now on, and somebody may have looked for one in vain just before.
+        fence(Ordering::SeqCst);
+        if state.has_tasks() {
+            self.call_somebody(state);
+        }
+        Rest::Left
+    }
+
+    /// Counts a worker among those available.
+    fn make_available(&self, worker: &Worker) {
+        if !worker.available.replace(true) {
+            // Release: pairs with the Acquire in `enqueue`, by way of the future's completion.
+            self.available.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Takes a worker out of the count of those available.
+    pub(crate) fn withdraw(&self, worker: &Worker) {
+        if worker.available.replace(false) {
             self.available.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// A worker has done its work and is about to complete the future.
-    pub(crate) fn finishing(&self, available: &mut bool) {
-        if !*available {
-            *available = true;
-            // Release: pairs with the Acquire in `serve_queue`, by way of the future's completion.
-            self.available.fetch_add(1, Ordering::Release);
+    pub(crate) fn finishing(&self, worker: &Worker) {
+        if worker.deque.is_empty() {
+            self.make_available(worker);
         }
     }
 
     /// A worker that was about to look at the queue will not do so for a while.
-    pub(crate) fn busy(self: &Arc<Self>, available: &mut bool) {
-        if *available {
-            let mut state = self.lock();
-            self.withdraw(available);
-            self.serve_or_make_do(&mut state);
+    pub(crate) fn busy(self: &Arc<Self>, worker: &Worker) {
+        if worker.available.get() {
+            let state = self.lock();
+            self.withdraw(worker);
+            if state.has_tasks() {
+                self.call_somebody(state);
+            }
         }
     }
 
     /// A worker goes to sleep inside a task.
-    pub(crate) fn blocked(self: &Arc<Self>, available: &mut bool) {
+    pub(crate) fn blocked(self: &Arc<Self>, worker: &Worker) {
         let mut state = self.lock();
-        self.withdraw(available);
+        self.withdraw(worker);
         state.blocked += 1;
-        self.serve_or_make_do(&mut state);
-    }
-
-    pub(crate) fn unblocked(&self) {
-        // There may be one worker too many now. Whichever comes to `next` first leaves.
-        self.lock().blocked -= 1;
-    }
-
-    /// Serves the queue if there is a task that nobody is going to look at.
-    fn serve_or_make_do(self: &Arc<Self>, state: &mut State) {
-        if !state.queue.is_empty() && self.serve_queue(state).is_err() {
-            // No thread to be had. The workers that there are will come to the queue when they have done what they are
-            // doing; if all of them wait for a task that is in it, nothing but a thread can help.
+        self.publish(&state);
+        // As in `rest`: a worker that pushed to its deque may have found that there was nobody to call.
+        fence(Ordering::SeqCst);
+        if state.has_tasks() {
+            self.call_somebody(state);
         }
     }
 
-    /// A worker could not be made ready, and leaves. The pool can run nothing more; all that waits fails with the reason.
-    pub(crate) fn broken(&self, broken: &BrokenExecutor) {
-        let queue = {
+    /// It is awake again. There may be one worker too many now; whichever notices first stands by.
+    pub(crate) fn unblocked(&self) {
+        let mut state = self.lock();
+        state.blocked -= 1;
+        self.publish(&state);
+    }
+
+    /// A worker could not be made ready: the pool can run nothing more, and all that waits fails with the reason.
+    pub(crate) fn broken(&self, broken: &BrokenExecutor, seat: &Arc<Seat>) {
+        let tasks = {
             let mut state = self.lock();
-            state.leave();
             state.broken.get_or_insert_with(|| broken.clone());
-            std::mem::take(&mut state.queue)
+            state.searching -= 1;
+            state.leaving += 1;
+            state.seats.retain(|other| !Arc::ptr_eq(other, seat));
+            self.hints.generation.fetch_add(1, Ordering::Release);
+            self.hints.closed.store(true, Ordering::Relaxed);
+            self.publish(&state);
+            self.take_everything(&mut state)
         };
         report(&Event::ExecutorBroken { executor: &self.config.name, error: broken });
-        for task in queue {
+        for task in tasks {
             task.fail(TaskError::Broken(broken.clone()));
         }
     }
 
-    /// A worker that was leaving has cleaned up. Its thread ends right after.
+    /// Empties the queue and the deques.
+    fn take_everything(&self, state: &mut State) -> VecDeque<Task> {
+        let mut tasks = std::mem::take(&mut state.queue);
+        self.publish_queue(state);
+        for seat in &state.seats {
+            loop {
+                match seat.stealer.steal() {
+                    Steal::Success(task) => tasks.push_back(task),
+                    Steal::Retry => {}
+                    Steal::Empty => break,
+                }
+            }
+        }
+        tasks
+    }
+
+    /// A worker is gone for good. Its thread ends right after.
     pub(crate) fn left(&self) {
         let mut state = self.lock();
+        state.workers -= 1;
         state.leaving -= 1;
-        if state.threads() == 0 {
+        if state.workers == 0 {
             self.ended.notify_all();
         }
     }
@@ -317,13 +629,25 @@ impl Shared {
             // The threads stayed in the parent, perhaps while one of them held the lock.
             return Ok(());
         }
-        let cancelled = {
+        let (cancelled, sleepers) = {
             let mut state = self.lock();
             state.shut_down = true;
-            self.wake.notify_all();
-            if how.cancels_futures() { std::mem::take(&mut state.queue) } else { VecDeque::new() }
+            self.hints.closed.store(true, Ordering::Relaxed);
+            let mut sleepers = std::mem::take(&mut state.sleepers);
+            sleepers.append(&mut state.reserve);
+            let calls: Vec<Call> =
+                sleepers.into_iter().map(|seat| self.call(&mut state, seat)).collect();
+            let cancelled = if how.cancels_futures() {
+                self.take_everything(&mut state)
+            } else {
+                VecDeque::new()
+            };
+            (cancelled, calls)
         };
-        // The newest first, so that what is cancelled does not see its predecessors' callbacks submit it again.
+        for call in sleepers {
+            call.make();
+        }
+        // The newest first, so that a callback that sees one cancelled finds those after it cancelled as well.
         for task in cancelled.into_iter().rev() {
             task.cancel();
         }
@@ -340,17 +664,15 @@ impl Shared {
         // A moment that the clock cannot express is farther away than anybody can wait for.
         let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
         // The caller may be a worker of another pool.
-        let blocked = concurrent_futures_executor::future::Blocked::enter();
+        let blocked = Blocked::enter();
         let mut state = self.lock();
-        while state.threads() > 0 {
+        while state.workers > 0 {
             state = match deadline {
                 None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        let running = state.running.values().copied().collect();
-                        let still = StillRunning::new(begin.elapsed(), running, state.pending());
-                        return Err(ShutdownError::Timeout(still));
+                        return Err(ShutdownError::Timeout(still_running(&state, begin.elapsed())));
                     }
                     self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -366,14 +688,33 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the pool still accepts tasks, and how many threads it has; for `Debug`.
+    /// How many threads and queued tasks there are, and whether the pool was shut down; for `Debug`.
     pub(crate) fn snapshot(&self) -> (usize, usize, bool) {
         let state = self.lock();
-        (state.threads(), state.queue.len(), state.shut_down)
+        (state.workers, queue_length(&state), state.shut_down)
     }
 
     /// No user code runs under this lock, so a poisoned one still holds what its owner wrote last.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn refusal(state: &State) -> Refusal {
+    state.broken.as_ref().map_or(Refusal::ShutDown, |broken| Refusal::Broken(broken.clone()))
+}
+
+/// How many tasks wait; those in deques may have been run in place or cancelled already.
+fn queue_length(state: &State) -> usize {
+    let pending = state.queue.iter().filter(|task| task.state() == TaskState::Pending).count();
+    pending + state.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>()
+}
+
+fn still_running(state: &State, waited: Duration) -> StillRunning {
+    let running = state
+        .seats
+        .iter()
+        .filter_map(|seat| *seat.running.lock().unwrap_or_else(PoisonError::into_inner))
+        .collect();
+    StillRunning::new(waited, running, queue_length(state))
 }

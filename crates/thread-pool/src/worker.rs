@@ -3,15 +3,45 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    hint,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
-use concurrent_futures_executor::future::{
-    BrokenExecutor, Event, Host, Panic, PoolId, report, work_for,
+use concurrent_futures_executor::{
+    Task,
+    future::{BrokenExecutor, Event, Host, Panic, PoolId, State, report, work_for},
 };
+use crossbeam_deque::{Steal, Worker as Deque};
+use crossbeam_utils::sync::Parker;
 
-use crate::shared::{Next, Shared};
+use crate::shared::{Rest, Seat, Shared};
+
+/// How often a worker that has tasks in its deque looks elsewhere first: at the queue, and half-way in between at the
+/// other deques. So a task that was submitted from outside waits for at most this many tasks of some worker, however many
+/// these submit to themselves; and so do tasks that lie in a deque behind a long one, while the others are busy.
+const FAIRNESS_INTERVAL: u32 = 62;
+const HALF_WAY: u32 = FAIRNESS_INTERVAL / 2;
+
+/// The most tasks that a worker takes out of the queue at once: enough to make the lock's share of a task small.
+const BATCH_MAX: usize = 32;
+
+/// Tasks that take longer than this, on average, are taken one by one, so that they start in the order in which they were
+/// submitted, and none lies behind a long one. The lock costs a hundredth of it.
+const BATCH_TASK_TIME: Duration = Duration::from_micros(5);
+
+/// How many looks around a worker takes before it sleeps, about 20 us of them: less than the other side takes to wake up,
+/// and nothing is gained by waiting for it; see `docs/performance.md`.
+const SPINS: u32 = 100;
+
+/// After this many searches in vain, the worker sleeps at once, and tries a search again only now and then.
+const PATIENCE: u32 = 4;
+const RETRY_INTERVAL: u32 = 16;
+
+/// Tasks that were run in place leave their entries in the deque. With this many of them, it is worth looking through.
+const STALE_MAX: usize = 64;
 
 thread_local! {
     /// What the initializer returned, for as long as this thread is a worker.
@@ -19,6 +49,8 @@ thread_local! {
     /// The pool that this thread was started by. Unlike what `work_for` says, it holds from the thread's first moment
     /// to its last: in the initializer, and while the state and the user's own thread-locals are dropped.
     static POOL: Cell<Option<PoolId>> = const { Cell::new(None) };
+    /// The worker that this thread is.
+    static WORKER: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
 }
 
 /// Whether the calling thread belongs to this pool, which therefore cannot have ended before the thread goes on.
@@ -38,17 +70,68 @@ pub(crate) fn with_state<S: 'static, R>(f: impl FnOnce(&S) -> R) -> R {
     }
 }
 
+/// What a worker is made of, on its way to its thread.
+pub(crate) struct Builder {
+    pub(crate) deque: Deque<Task>,
+    pub(crate) parker: Parker,
+    pub(crate) seat: Arc<Seat>,
+}
+
+/// A worker, as seen by its own thread.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    pub(crate) deque: Deque<Task>,
+    pub(crate) parker: Parker,
+    pub(crate) seat: Arc<Seat>,
+    /// Whether it is counted as available.
+    pub(crate) available: Cell<bool>,
+    /// Whether it is counted as searching.
+    pub(crate) searching: Cell<bool>,
+    /// The seats to steal from, and the generation that they are of.
+    others: RefCell<(Vec<Arc<Seat>>, usize)>,
+    ticks: Cell<u32>,
+    /// How many tasks to take at once, and when, and at which tick, that was done last.
+    batch: Cell<(usize, Instant, u32)>,
+    /// Searches in vain, one after another.
+    disappointments: Cell<u32>,
+    /// How many times over this worker has said that it is about to sleep. It counts as blocked once: a lock that
+    /// announces its wait may be built on another that does so as well.
+    sleeps: Cell<usize>,
+    /// Entries of the deque that are known to have been run already.
+    stale: Cell<usize>,
+    /// Whether there is a core to search on while others work.
+    may_spin: bool,
+}
+
 /// The life of a worker thread.
-pub(crate) fn run(shared: &Arc<Shared>, index: usize) {
+pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
+    let Builder { deque, parker, seat } = builder;
     POOL.set(Some(shared.id));
     match initialize(shared) {
         Ok(state) => {
             STATE.set(Some(state));
-            let host = Rc::new(Worker::new(shared));
-            work_for(shared.id, Rc::clone(&host) as Rc<dyn Host>, || work(&host, index));
+            let worker = Rc::new(Worker {
+                shared: Arc::clone(shared),
+                deque,
+                parker,
+                seat,
+                available: Cell::new(false),
+                // Counted by whoever started it.
+                searching: Cell::new(true),
+                others: RefCell::new((Vec::new(), 0)),
+                ticks: Cell::new(0),
+                batch: Cell::new((1, Instant::now(), 0)),
+                disappointments: Cell::new(0),
+                sleeps: Cell::new(0),
+                stale: Cell::new(0),
+                may_spin: thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+            });
+            WORKER.set(Some(Rc::clone(&worker)));
+            work_for(shared.id, Rc::clone(&worker) as Rc<dyn Host>, || worker.work());
+            WORKER.set(None);
             drop_state();
         }
-        Err(broken) => shared.broken(&broken),
+        Err(broken) => shared.broken(&broken, &seat),
     }
     shared.left();
 }
@@ -65,18 +148,6 @@ fn initialize(shared: &Shared) -> Result<Rc<dyn Any>, BrokenExecutor> {
     }
 }
 
-fn work(worker: &Worker, index: usize) {
-    loop {
-        let mut available = worker.available.get();
-        let next = worker.shared.next(index, &mut available);
-        worker.available.set(available);
-        match next {
-            Next::Run(task) => task.run(),
-            Next::Leave => return,
-        }
-    }
-}
-
 fn drop_state() {
     let state = STATE.take();
     if let Err(panic) = Panic::catch(|| drop(state)) {
@@ -84,25 +155,170 @@ fn drop_state() {
     }
 }
 
-/// What the futures that a worker waits for tell its pool.
-struct Worker {
-    shared: Arc<Shared>,
-    /// Whether this worker is counted as available. Only this thread touches it.
-    available: Cell<bool>,
-    /// How many times over this worker has said that it is about to sleep. It counts as blocked once: a lock that
-    /// announces its wait may be built on another that does so as well.
-    sleeps: Cell<usize>,
-}
-
 impl Worker {
-    fn new(shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), available: Cell::new(false), sleeps: Cell::new(0) }
+    /// Puts a task into the deque of the worker that this thread is, if it is one of that pool.
+    pub(crate) fn push_if_current(shared: &Arc<Shared>, task: Task) -> Result<(), Task> {
+        let mut task = Some(task);
+        // Not accessible while the thread is ending: then it is nobody's worker any more.
+        let _ending = WORKER.try_with(|worker| {
+            if let Some(worker) = &*worker.borrow()
+                && Arc::ptr_eq(&worker.shared, shared)
+                && let Some(task) = task.take()
+            {
+                worker.deque.push(task);
+            }
+        });
+        task.map_or(Ok(()), Err)
     }
 
-    fn with_available(&self, f: impl FnOnce(&mut bool)) {
-        let mut available = self.available.get();
-        f(&mut available);
-        self.available.set(available);
+    fn work(&self) {
+        while let Some(task) = self.next() {
+            self.note_running(Some(task.name()));
+            task.run();
+        }
+    }
+
+    fn note_running(&self, name: Option<&'static str>) {
+        *self.seat.running.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// The next task, however long it takes to come; `None` if the worker has left the pool.
+    fn next(&self) -> Option<Task> {
+        let ticks = self.ticks.get().wrapping_add(1);
+        self.ticks.set(ticks);
+        loop {
+            if !self.shared.hints.surplus.load(Ordering::Relaxed) {
+                if let Some(task) = self.look_elsewhere(ticks) {
+                    return Some(task);
+                }
+                if let Some(task) = self.look() {
+                    return Some(task);
+                }
+                if self.search() {
+                    continue;
+                }
+            }
+            self.note_running(None);
+            if let Rest::Left = self.shared.rest(self) {
+                return None;
+            }
+        }
+    }
+
+    /// A task from wherever there is one.
+    fn look(&self) -> Option<Task> {
+        if let Some(task) = self.deque.pop() {
+            // Available, if a waker that this thread ran has submitted it after the deque was found empty.
+            self.shared.withdraw(self);
+            return Some(task);
+        }
+        self.shared.take_batch(self).or_else(|| self.steal())
+    }
+
+    /// Now and then, a task from where this worker does not look as long as it has some.
+    fn look_elsewhere(&self, ticks: u32) -> Option<Task> {
+        match ticks % FAIRNESS_INTERVAL {
+            0 => self.shared.take_one(self),
+            HALF_WAY => self.steal(),
+            _ => None,
+        }
+    }
+
+    /// How many tasks to take out of the queue now, judging by how long the last ones took.
+    pub(crate) fn batch_size(&self) -> usize {
+        let (size, since, tick) = self.batch.get();
+        let now = Instant::now();
+        let ticks = self.ticks.get();
+        let each = (now - since) / ticks.wrapping_sub(tick).max(1);
+        let size = if each < BATCH_TASK_TIME { (size * 2).min(BATCH_MAX) } else { 1 };
+        self.batch.set((size, now, ticks));
+        size
+    }
+
+    fn steal(&self) -> Option<Task> {
+        self.update_others();
+        let others = self.others.borrow();
+        let seats = &others.0;
+        // Begin with another one each time, so that not all thieves go for the same.
+        let offset = self.ticks.get() as usize;
+        for index in 0..seats.len() {
+            let seat = &seats[(index + offset) % seats.len()];
+            if Arc::ptr_eq(seat, &self.seat) {
+                continue;
+            }
+            loop {
+                match seat.stealer.steal_batch_and_pop(&self.deque) {
+                    Steal::Success(task) => {
+                        self.shared.stole(self);
+                        return Some(task);
+                    }
+                    Steal::Retry => {}
+                    Steal::Empty => break,
+                }
+            }
+        }
+        None
+    }
+
+    fn update_others(&self) {
+        let generation = self.shared.hints.generation.load(Ordering::Acquire);
+        if self.others.borrow().1 != generation {
+            self.others.replace(self.shared.seats());
+        }
+    }
+
+    /// Looks around for a while before going to sleep. True if there is something.
+    fn search(&self) -> bool {
+        if !self.may_spin {
+            return false;
+        }
+        let disappointments = self.disappointments.get();
+        if disappointments >= PATIENCE && !disappointments.is_multiple_of(RETRY_INTERVAL) {
+            self.disappointments.set(disappointments.wrapping_add(1));
+            return false;
+        }
+        if !self.shared.search(self) {
+            return false;
+        }
+        for spin in 0..SPINS {
+            for _ in 0..4 {
+                hint::spin_loop();
+            }
+            if self.sees_something() {
+                self.disappointments.set(0);
+                return true;
+            }
+            // Whoever could make work on this core goes first.
+            if spin % 8 == 7 {
+                thread::yield_now();
+            }
+        }
+        self.disappointments.set(disappointments.wrapping_add(1));
+        false
+    }
+
+    fn sees_something(&self) -> bool {
+        if self.shared.has_queued() {
+            return true;
+        }
+        self.others.borrow().0.iter().any(|seat| !seat.stealer.is_empty())
+    }
+
+    /// Throws out entries of tasks that were run in place, if there are many.
+    fn sweep(&self) {
+        let stale = self.stale.get();
+        let length = self.deque.len();
+        if stale < STALE_MAX || stale * 2 < length {
+            return;
+        }
+        self.stale.set(0);
+        for _ in 0..length {
+            match self.deque.pop() {
+                Some(task) if task.state() == State::Pending => self.deque.push(task),
+                Some(done) => drop(done),
+                None => return,
+            }
+        }
     }
 }
 
@@ -111,7 +327,7 @@ impl Host for Worker {
         let sleeps = self.sleeps.get();
         self.sleeps.set(sleeps + 1);
         if sleeps == 0 {
-            self.with_available(|available| self.shared.blocked(available));
+            self.shared.blocked(self);
         }
     }
 
@@ -124,10 +340,15 @@ impl Host for Worker {
     }
 
     fn finishing(&self) {
-        self.with_available(|available| self.shared.finishing(available));
+        self.shared.finishing(self);
     }
 
     fn running_callbacks(&self) {
-        self.with_available(|available| self.shared.busy(available));
+        self.shared.busy(self);
+    }
+
+    fn ran_in_place(&self) {
+        self.stale.set(self.stale.get() + 1);
+        self.sweep();
     }
 }
