@@ -27,6 +27,12 @@ pub fn pass(gate: u64) -> u64 {
     gate
 }
 
+/// As [`pass`], but for zero, which is no gate.
+#[must_use]
+pub fn pass_unless_zero(gate: u64) -> u64 {
+    if gate == 0 { 0 } else { pass(gate) }
+}
+
 /// Panics with this message.
 ///
 /// # Panics

@@ -169,11 +169,11 @@ pub use concurrent_futures_future::{
     AnyFuture, AsCompleted, AsCompletedTimeout, AsCompletedTimeoutError, Blocked, BrokenExecutor,
     CancelOnDrop, CodecError, Completed, CompletionSet, Crossing, DoneAndNotDone, Event, Failure,
     Future, FutureId, Host, InvalidStateError, PackagedTask, Panic, PoolId, Progress,
-    ProgressSnapshot, Promise, ReturnWhen, SharedFuture, State, TaskError, TimeoutError, Work,
-    as_completed, as_completed_timeout, promise, report, set_event_hook, wait, wait_timeout,
-    work_for,
+    ProgressSnapshot, Promise, Ran, ReturnWhen, SharedFuture, State, TaskError, TimeoutError, Work,
+    as_completed, as_completed_timeout, blocking, promise, report, set_event_hook, wait,
+    wait_timeout, work_for,
 };
 #[cfg(feature = "thread-pool")]
 pub use concurrent_futures_thread_pool::{
-    BuildError, Builder, DropPolicy, Scope, ScopedFuture, ThreadPoolExecutor,
+    BuildError, Builder, DropPolicy, PoolStats, Scope, ScopedFuture, ThreadPoolExecutor,
 };

@@ -2,7 +2,9 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use concurrent_futures_future::{Future, FutureId, PackagedTask, PoolId, State, TaskError, Work};
+use concurrent_futures_future::{
+    Future, FutureId, PackagedTask, PoolId, Ran, State, TaskError, Work,
+};
 
 #[cfg(feature = "portable")]
 use crate::portable::Entry;
@@ -26,9 +28,13 @@ pub struct Task {
 impl Task {
     /// Runs the task in this thread and completes its future; does nothing if the future was cancelled.
     ///
-    /// Never panics, whatever the task does.
-    pub fn run(self) {
-        self.erased.run();
+    /// Never panics, whatever the task does. Says what this call has done.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "running is the point; the answer is for statistics"
+    )]
+    pub fn run(self) -> Ran {
+        self.erased.run()
     }
 
     /// Completes the future with `error`, without running the task; does nothing if it has ended.
@@ -177,7 +183,7 @@ impl fmt::Debug for StartedTask {
 }
 
 trait ErasedTask: Send + Sync {
-    fn run(&self);
+    fn run(&self) -> Ran;
     fn fail(&self, error: TaskError);
     fn cancel(&self) -> bool;
     fn set_pool(&self, pool: PoolId);
@@ -217,8 +223,8 @@ pub(crate) trait TaskWork: Work {
 }
 
 impl<W: TaskWork> ErasedTask for PackagedTask<W> {
-    fn run(&self) {
-        Self::run(self);
+    fn run(&self) -> Ran {
+        Self::run(self)
     }
 
     fn fail(&self, error: TaskError) {

@@ -25,6 +25,7 @@ use crate::{
     stage::Stage,
     state::{Cancel, Snapshot, Start, State, StateWord},
     sync::{AtomicUsize, Mutex, Ordering, lock},
+    task::Ran,
     waiter::{self, Waiter, WaiterKey, WaiterList},
     worker::{self, PoolId},
 };
@@ -181,9 +182,9 @@ pub(crate) trait AnyCell: Send + Sync {
     /// Why there is no value, for a future that has ended. `None` if there is one, or was.
     fn error(&self) -> Option<TaskError>;
 
-    /// Runs the task on the spot if it has not started; says whether it did.
-    fn run_in_place(&self) -> bool {
-        false
+    /// Runs the task on the spot if it has not started.
+    fn run_in_place(&self) -> Ran {
+        Ran::Not
     }
 
     /// Drops the function and its argument, of a task that was cancelled.

@@ -8,6 +8,7 @@ use crate::{
     future::Future,
     panic::Panic,
     sync::{Mutex, lock},
+    task::Ran,
 };
 
 /// Shares the header of the future it flattens, and keeps what it took from that future's slot.
@@ -70,7 +71,7 @@ where
         })
     }
 
-    fn run_in_place(&self) -> bool {
+    fn run_in_place(&self) -> Ran {
         self.source.cell().run_in_place()
     }
 

@@ -81,6 +81,6 @@ pub use progress::{Progress, ProgressSnapshot};
 pub use promise::{Promise, promise};
 pub use shared::SharedFuture;
 pub use state::State;
-pub use task::{PackagedTask, Work};
+pub use task::{PackagedTask, Ran, Work};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait, wait_timeout};
-pub use worker::{Blocked, Host, PoolId, work_for};
+pub use worker::{Blocked, Host, PoolId, blocking, work_for};

@@ -22,6 +22,24 @@ pub trait Work: Send + 'static {
     fn call(self) -> Self::Output;
 }
 
+/// What came of trying to run a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ran {
+    /// It was run, and its future has a value.
+    Succeeded,
+    /// It was run and panicked, and its future has an error.
+    Failed,
+    /// It was not run: it had been cancelled, or started elsewhere.
+    Not,
+}
+
+impl Ran {
+    fn from_outcome<T>(outcome: &Result<T, TaskError>) -> Self {
+        if outcome.is_ok() { Self::Succeeded } else { Self::Failed }
+    }
+}
+
 /// Work and the future of its outcome, in one allocation; C++ calls this `std::packaged_task`, Java `FutureTask`.
 ///
 /// For executor authors, who mostly meet it as the `Task` of the executor crate. The work starts at most once, whoever
@@ -47,13 +65,14 @@ impl<W: Work> PackagedTask<W> {
     /// Does the work, in this thread, and completes the future; unless it was started or cancelled before.
     ///
     /// A panic of the work becomes the future's error. Threads that wait for the future are woken, then its callbacks
-    /// run here. Says whether the work was done by this call.
-    pub fn run(&self) -> bool {
-        let Ok(running) = self.core.start() else { return false };
+    /// run here. Says what this call has done.
+    pub fn run(&self) -> Ran {
+        let Ok(running) = self.core.start() else { return Ran::Not };
         let outcome = call(&running);
-        worker::finishing();
+        let ran = Ran::from_outcome(&outcome);
+        worker::finishing(ran);
         running.finish(outcome);
-        true
+        ran
     }
 
     /// Marks the future as running, for work that is done elsewhere. True if the caller now owes it an outcome.
@@ -154,11 +173,12 @@ impl<W: Work> AnyCell for PackagedTask<W> {
         self.core.header().failure()
     }
 
-    fn run_in_place(&self) -> bool {
-        let Ok(running) = self.core.start() else { return false };
+    fn run_in_place(&self) -> Ran {
+        let Ok(running) = self.core.start() else { return Ran::Not };
         let outcome = call(&running);
+        let ran = Ran::from_outcome(&outcome);
         running.finish(outcome);
-        true
+        ran
     }
 
     unsafe fn drop_cancelled_work(&self) {

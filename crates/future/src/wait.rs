@@ -7,6 +7,7 @@ use crate::{
     any::{AnyFuture, Sealed},
     cell::{AnyCell, Header},
     spin,
+    task::Ran,
     time::Deadline,
     waiter::{Countdown, ReadyQueue, Signal, Waiter, WaiterKey},
     worker,
@@ -42,8 +43,11 @@ pub(crate) fn wait_for(cell: &dyn AnyCell, deadline: Deadline) -> bool {
 
 /// Does the work of a task that waits in the queue of the pool that this thread works for.
 pub(crate) fn help(cell: &dyn AnyCell) {
-    if cell.header().is_ours_to_run() && cell.run_in_place() {
-        worker::ran_in_place();
+    if cell.header().is_ours_to_run() {
+        match cell.run_in_place() {
+            Ran::Not => {}
+            ran => worker::ran_in_place(ran),
+        }
     }
 }
 

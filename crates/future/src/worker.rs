@@ -16,6 +16,8 @@ use std::{
 #[cfg(loom)]
 use loom::thread_local;
 
+use crate::task::Ran;
+
 /// Names a pool whose workers run tasks in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolId(usize);
@@ -57,14 +59,14 @@ pub trait Host {
     /// Whoever learns of the completion and submits the next task must find this worker available, or the pool would
     /// start another thread for a task that this one is free to take. Not called for a task that the worker runs in
     /// the middle of another.
-    fn finishing(&self) {}
+    fn finishing(&self, _ran: Ran) {}
 
     /// The worker is about to run done-callbacks after all, for as long as these take. Comes after
     /// [`finishing`](Self::finishing), if there are any.
     fn running_callbacks(&self) {}
 
     /// The worker has run a task in place, in the middle of another. Its entry is still in some queue.
-    fn ran_in_place(&self) {}
+    fn ran_in_place(&self, _ran: Ran) {}
 }
 
 struct Current {
@@ -99,11 +101,11 @@ fn current_host() -> Option<Rc<dyn Host>> {
 }
 
 /// Tells the pool that this thread works for, if any, that it is about to complete a future.
-pub(crate) fn finishing() {
+pub(crate) fn finishing(ran: Ran) {
     // Borrowed for the call, which spares a count: a host does not come back to this module.
     let _ending_thread = CURRENT.try_with(|current| {
         if let Some(current) = &*current.borrow() {
-            current.host.finishing();
+            current.host.finishing(ran);
         }
     });
 }
@@ -116,9 +118,9 @@ pub(crate) fn running_callbacks() {
 }
 
 /// Tells the pool that this thread works for, if any, that a task was run in place.
-pub(crate) fn ran_in_place() {
+pub(crate) fn ran_in_place(ran: Ran) {
     if let Some(host) = current_host() {
-        host.ran_in_place();
+        host.ran_in_place(ran);
     }
 }
 
@@ -159,4 +161,22 @@ impl Drop for Blocked {
             host.unblocked();
         }
     }
+}
+
+/// Runs `f`, which sleeps or may sleep for long, in the knowledge that this thread is out of action meanwhile.
+///
+/// Waits of this library say so by themselves. For any other, such as a lock, a channel, a socket or a child process, this
+/// tells the pool whose worker the calling thread is, so that another thread can stand in for it; everywhere else it just
+/// calls `f`. It costs about a microsecond, or starting a thread, so it is for what may take longer.
+///
+/// ```
+/// use concurrent_futures_future::blocking;
+///
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// std::thread::spawn(move || sender.send("news"));
+/// assert_eq!(blocking(|| receiver.recv()), Ok("news"));
+/// ```
+pub fn blocking<R>(f: impl FnOnce() -> R) -> R {
+    let _out_of_action = Blocked::enter();
+    f()
 }

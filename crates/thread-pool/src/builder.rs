@@ -34,6 +34,8 @@ pub enum DropPolicy {
 pub enum BuildError {
     /// A pool without workers would never run anything.
     ZeroWorkers,
+    /// A queue without room would never let anything in.
+    ZeroCapacity,
     /// The operating system's thread names end at the first NUL, so a prefix with one inside is a mistake.
     NulInName,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroWorkers => f.write_str("max_workers must be at least 1"),
+            Self::ZeroCapacity => f.write_str("queue_capacity must be at least 1"),
             Self::NulInName => f.write_str("thread_name_prefix must not contain a NUL character"),
         }
     }
@@ -68,6 +71,7 @@ pub struct Builder<S = ()> {
     thread_name_prefix: Option<String>,
     idle_timeout: Option<Duration>,
     stack_size: Option<usize>,
+    queue_capacity: Option<usize>,
     drop_policy: DropPolicy,
     initializer: Box<dyn Fn() -> Result<S, Box<dyn Error + Send + Sync>> + Send + Sync>,
 }
@@ -79,6 +83,7 @@ impl Builder {
             thread_name_prefix: None,
             idle_timeout: None,
             stack_size: None,
+            queue_capacity: None,
             drop_policy: DropPolicy::default(),
             initializer: Box::new(|| Ok(())),
         }
@@ -146,6 +151,7 @@ impl<S: 'static> Builder<S> {
             thread_name_prefix: self.thread_name_prefix,
             idle_timeout: self.idle_timeout,
             stack_size: self.stack_size,
+            queue_capacity: self.queue_capacity,
             drop_policy: self.drop_policy,
             initializer: Box::new(move || initializer().map_err(Into::into)),
         }
@@ -165,6 +171,18 @@ impl<S: 'static> Builder<S> {
         self
     }
 
+    /// How many tasks may wait to be run. Without it there is no limit, as in Python, and producers that are faster than
+    /// the workers fill the memory.
+    ///
+    /// When so many wait, submitting waits until one of them is taken by a worker; see
+    /// [`try_submit`](ThreadPoolExecutor::try_submit) and [`submit_timeout`](ThreadPoolExecutor::submit_timeout) for other
+    /// ways. A task that is cancelled keeps its place until its turn would have come. Tasks that a worker of the pool submits are always accepted, and do not count: a worker that waited for room
+    /// would wait for itself.
+    pub fn queue_capacity(mut self, tasks: usize) -> Self {
+        self.queue_capacity = Some(tasks);
+        self
+    }
+
     /// What dropping the pool does with the tasks that it has taken.
     pub fn drop_policy(mut self, policy: DropPolicy) -> Self {
         self.drop_policy = policy;
@@ -181,6 +199,10 @@ impl<S: 'static> Builder<S> {
             Some(max_workers) => NonZeroUsize::new(max_workers).ok_or(BuildError::ZeroWorkers)?,
             None => default_max_workers(),
         };
+        let queue_capacity = match self.queue_capacity {
+            Some(tasks) => Some(NonZeroUsize::new(tasks).ok_or(BuildError::ZeroCapacity)?),
+            None => None,
+        };
         let name = self.thread_name_prefix.unwrap_or_else(default_name);
         if name.contains('\0') {
             return Err(BuildError::NulInName);
@@ -193,6 +215,7 @@ impl<S: 'static> Builder<S> {
             name,
             idle_timeout: self.idle_timeout,
             stack_size: self.stack_size,
+            queue_capacity,
             initializer,
         });
         Ok(ThreadPoolExecutor::from_parts(Arc::new(shared), self.drop_policy))
@@ -206,6 +229,7 @@ impl<S> fmt::Debug for Builder<S> {
             .field("thread_name_prefix", &self.thread_name_prefix)
             .field("idle_timeout", &self.idle_timeout)
             .field("stack_size", &self.stack_size)
+            .field("queue_capacity", &self.queue_capacity)
             .field("drop_policy", &self.drop_policy)
             .finish_non_exhaustive()
     }

@@ -24,9 +24,11 @@ mod pool;
 #[expect(unsafe_code, reason = "tasks that borrow; see the head of the file")]
 mod scope;
 mod shared;
+mod stats;
 mod worker;
 
 pub use builder::{BuildError, Builder, DropPolicy};
 pub use concurrent_futures_executor as executor;
 pub use pool::ThreadPoolExecutor;
 pub use scope::{Scope, ScopedFuture};
+pub use stats::PoolStats;

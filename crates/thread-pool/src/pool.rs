@@ -1,6 +1,11 @@
 //! The pool as its users see it.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use concurrent_futures_executor::{
     Executor, InvalidMapOptions, Map, MapOptions, Shutdown, ShutdownError, SubmitError, Task,
@@ -10,7 +15,8 @@ use concurrent_futures_executor::{
 use crate::{
     builder::{BuildError, Builder, DropPolicy},
     scope::{self, Scope},
-    shared::Shared,
+    shared::{Patience, Shared},
+    stats::PoolStats,
     worker::with_state,
 };
 
@@ -136,6 +142,50 @@ impl<S: 'static> ThreadPoolExecutor<S> {
         local::spawn(self, function)
     }
 
+    /// As [`submit`](Self::submit), without waiting for room in a [bounded](Builder::queue_capacity) queue.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] as there, and with [`Refusal::Full`](concurrent_futures_executor::Refusal::Full) if there is no room.
+    pub fn try_submit<F, A, R>(
+        &self,
+        function: F,
+        argument: A,
+    ) -> Result<Future<R>, SubmitError<(F, A)>>
+    where
+        F: FnOnce(A) -> R + Send + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+    {
+        let attempt = Attempt { shared: &self.shared, patience: Patience::None };
+        local::submit(&attempt, function, argument)
+    }
+
+    /// As [`submit`](Self::submit), waiting for room in a [bounded](Builder::queue_capacity) queue no longer than
+    /// `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] as there, and with [`Refusal::Full`](concurrent_futures_executor::Refusal::Full) if there is no room
+    /// in time.
+    pub fn submit_timeout<F, A, R>(
+        &self,
+        timeout: Duration,
+        function: F,
+        argument: A,
+    ) -> Result<Future<R>, SubmitError<(F, A)>>
+    where
+        F: FnOnce(A) -> R + Send + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+    {
+        // A moment that the clock cannot express is farther away than anybody can wait for.
+        let patience =
+            Instant::now().checked_add(timeout).map_or(Patience::Endless, Patience::Until);
+        let attempt = Attempt { shared: &self.shared, patience };
+        local::submit(&attempt, function, argument)
+    }
+
     /// As [`submit`](Self::submit), with the state of the worker lent to the function.
     ///
     /// The state is that of whichever worker runs the task, made by the pool's [initializer](Builder::initializer). It
@@ -256,6 +306,21 @@ impl<S: 'static> ThreadPoolExecutor<S> {
         &self.shared.config.name
     }
 
+    /// What the pool has done and is doing, in one consistent snapshot.
+    ///
+    /// ```
+    /// # use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    /// # let pool = ThreadPoolExecutor::new();
+    /// pool.spawn(|| ())?.result()?;
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.submitted, stats.queued, stats.running, stats.succeeded), (1, 0, 0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        self.shared.stats()
+    }
+
     /// How many threads the pool has at this moment.
     #[must_use]
     pub fn thread_count(&self) -> usize {
@@ -265,7 +330,27 @@ impl<S: 'static> ThreadPoolExecutor<S> {
 
 impl<S> Executor for ThreadPoolExecutor<S> {
     fn execute(&self, task: Task) -> Result<(), SubmitError<Task>> {
-        self.shared.execute(task)
+        self.shared.execute(task, Patience::Endless)
+    }
+
+    fn max_workers(&self) -> usize {
+        self.shared.config.max_workers.get()
+    }
+
+    fn shutdown_with(&self, how: Shutdown) -> Result<(), ShutdownError> {
+        self.shared.shut_down(how)
+    }
+}
+
+/// The pool, for a submission that does not wait as long as it takes.
+struct Attempt<'a> {
+    shared: &'a Arc<Shared>,
+    patience: Patience,
+}
+
+impl Executor for Attempt<'_> {
+    fn execute(&self, task: Task) -> Result<(), SubmitError<Task>> {
+        self.shared.execute(task, self.patience)
     }
 
     fn max_workers(&self) -> usize {

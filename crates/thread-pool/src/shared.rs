@@ -67,7 +67,10 @@ use crossbeam_utils::{
     sync::{Parker, Unparker},
 };
 
-use crate::worker::{self, Worker};
+use crate::{
+    stats::{PoolStats, Tally, Totals},
+    worker::{self, Worker},
+};
 
 pub(crate) type Initializer =
     Box<dyn Fn() -> Result<Rc<dyn Any>, Box<dyn Error + Send + Sync>> + Send + Sync>;
@@ -82,6 +85,7 @@ pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) stack_size: Option<usize>,
+    pub(crate) queue_capacity: Option<NonZeroUsize>,
     pub(crate) initializer: Initializer,
 }
 
@@ -96,6 +100,8 @@ pub(crate) struct Shared {
     /// Whether the queue holds anything. Apart from the other hints, which every worker reads for every task.
     queue_filled: CachePadded<AtomicBool>,
     available: CachePadded<AtomicUsize>,
+    /// There is room in the queue, for a submitter that waits for it; or none will be needed any more.
+    room: Condvar,
     /// The last worker has left.
     ended: Condvar,
     /// Threads to be joined. Its lock is held while joining, so that every waiting shutdown returns after it.
@@ -127,6 +133,10 @@ struct State {
     reserve: Vec<Arc<Seat>>,
     seats: Vec<Arc<Seat>>,
     next_index: usize,
+    /// Submitters that wait for room.
+    waiting: usize,
+    /// What was submitted from outside, and what workers did that have left.
+    totals: Totals,
     shut_down: bool,
     broken: Option<BrokenExecutor>,
 }
@@ -134,6 +144,10 @@ struct State {
 impl State {
     fn awake(&self) -> usize {
         self.workers - self.leaving - self.blocked - self.reserve.len()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.shut_down || self.broken.is_some()
     }
 
     fn deques_are_empty(&self) -> bool {
@@ -153,6 +167,18 @@ pub(crate) struct Seat {
     called: AtomicBool,
     /// The name of the task that it runs. Only the worker writes it.
     pub(crate) running: Mutex<Option<&'static str>>,
+    pub(crate) tally: Tally,
+}
+
+/// What to do if the queue is full.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// Refuse.
+    None,
+    /// Wait for room until then.
+    Until(Instant),
+    /// Wait for room.
+    Endless,
 }
 
 /// What came of going to sleep.
@@ -183,6 +209,7 @@ impl Shared {
             hints: CachePadded::default(),
             queue_filled: CachePadded::default(),
             available: CachePadded::default(),
+            room: Condvar::new(),
             ended: Condvar::new(),
             threads: Mutex::new(Vec::new()),
         };
@@ -190,7 +217,11 @@ impl Shared {
         shared
     }
 
-    pub(crate) fn execute(self: &Arc<Self>, task: Task) -> Result<(), SubmitError<Task>> {
+    pub(crate) fn execute(
+        self: &Arc<Self>,
+        task: Task,
+        patience: Patience,
+    ) -> Result<(), SubmitError<Task>> {
         task.set_pool(self.id);
         // Relaxed: a worker that does not see a shutdown of just now submits as if it had come first.
         if self.hints.closed.load(Ordering::Relaxed) {
@@ -201,16 +232,24 @@ impl Shared {
                 self.look_after_deque();
                 Ok(())
             }
-            Err(task) => self.enqueue(task),
+            Err(task) => self.enqueue(task, patience),
         }
     }
 
-    fn enqueue(self: &Arc<Self>, task: Task) -> Result<(), SubmitError<Task>> {
+    fn enqueue(self: &Arc<Self>, task: Task, patience: Patience) -> Result<(), SubmitError<Task>> {
         let mut state = self.lock();
-        if state.shut_down || state.broken.is_some() {
+        while self.is_full(&state) && !state.is_closed() {
+            let expired;
+            (state, expired) = self.wait_for_room(state, patience);
+            if expired && self.is_full(&state) && !state.is_closed() {
+                return Err(SubmitError::new(Refusal::Full, task));
+            }
+        }
+        if state.is_closed() {
             return Err(SubmitError::new(refusal(&state), task));
         }
         state.queue.push_back(task);
+        state.totals.submitted += 1;
         self.publish_queue(&state);
         // Acquire: pairs with the Release in `finishing`. A submitter that has seen a future complete sees its worker
         // available.
@@ -234,12 +273,57 @@ impl Shared {
             // Nobody is, so it was not accepted.
             Err(error) => {
                 let task = state.queue.pop_back();
+                state.totals.submitted -= 1;
                 self.publish_queue(&state);
                 match task {
                     Some(task) => Err(SubmitError::new(Refusal::NoWorker(Arc::new(error)), task)),
                     None => Ok(()),
                 }
             }
+        }
+    }
+
+    fn is_full(&self, state: &State) -> bool {
+        self.config.queue_capacity.is_some_and(|capacity| state.queue.len() >= capacity.get())
+    }
+
+    /// Waits until there is room in the queue, or nothing is accepted any more; says whether patience has run out.
+    fn wait_for_room<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        patience: Patience,
+    ) -> (MutexGuard<'a, State>, bool) {
+        if let Patience::None = patience {
+            return (state, true);
+        }
+        drop(state);
+        // Said without the lock: it may take that of the pool which the caller works for, and a worker of ours may be
+        // about to do the same the other way round.
+        let blocked = Blocked::enter();
+        let mut state = self.lock();
+        let mut expired = false;
+        state.waiting += 1;
+        while self.is_full(&state) && !state.is_closed() && !expired {
+            state = match patience {
+                Patience::Until(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    expired = left.is_zero();
+                    self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        state.waiting -= 1;
+        drop(state);
+        drop(blocked);
+        // The room may be gone again by now; then the caller comes back.
+        (self.lock(), expired)
+    }
+
+    /// Tells a submitter that waits for it that there is room.
+    fn announce_room(&self, state: &State) {
+        if state.waiting > 0 {
+            self.room.notify_one();
         }
     }
 
@@ -331,6 +415,7 @@ impl Shared {
             unparker: parker.unparker().clone(),
             called: AtomicBool::new(false),
             running: Mutex::new(None),
+            tally: Tally::default(),
         });
         let worker = worker::Builder { deque, parker, seat: Arc::clone(&seat) };
         let shared = Arc::clone(self);
@@ -374,6 +459,7 @@ impl Shared {
             worker.deque.push(task);
         }
         self.publish_queue(&state);
+        self.announce_room(&state);
         self.withdraw(worker);
         self.stop_searching(&mut state, worker);
         if more > 0 || !state.queue.is_empty() {
@@ -390,6 +476,7 @@ impl Shared {
         let mut state = self.lock();
         let task = state.queue.pop_front()?;
         self.publish_queue(&state);
+        self.announce_room(&state);
         self.withdraw(worker);
         Some(task)
     }
@@ -515,6 +602,7 @@ impl Shared {
         self.withdraw(worker);
         debug_assert!(worker.deque.is_empty());
         state.leaving += 1;
+        state.totals += Totals::of(std::iter::once(&worker.seat.tally));
         state.seats.retain(|seat| !Arc::ptr_eq(seat, &worker.seat));
         self.hints.generation.fetch_add(1, Ordering::Release);
         self.publish(&state);
@@ -590,6 +678,7 @@ impl Shared {
             self.hints.generation.fetch_add(1, Ordering::Release);
             self.hints.closed.store(true, Ordering::Relaxed);
             self.publish(&state);
+            self.room.notify_all();
             self.take_everything(&mut state)
         };
         report(&Event::ExecutorBroken { executor: &self.config.name, error: broken });
@@ -602,6 +691,7 @@ impl Shared {
     fn take_everything(&self, state: &mut State) -> VecDeque<Task> {
         let mut tasks = std::mem::take(&mut state.queue);
         self.publish_queue(state);
+        self.room.notify_all();
         for seat in &state.seats {
             loop {
                 match seat.stealer.steal() {
@@ -611,6 +701,7 @@ impl Shared {
                 }
             }
         }
+        state.totals.cancelled += cancelled_among(&tasks);
         tasks
     }
 
@@ -632,6 +723,7 @@ impl Shared {
         let (cancelled, sleepers) = {
             let mut state = self.lock();
             state.shut_down = true;
+            self.room.notify_all();
             self.hints.closed.store(true, Ordering::Relaxed);
             let mut sleepers = std::mem::take(&mut state.sleepers);
             sleepers.append(&mut state.reserve);
@@ -688,6 +780,18 @@ impl Shared {
         Ok(())
     }
 
+    pub(crate) fn stats(&self) -> PoolStats {
+        let state = self.lock();
+        let mut totals = Totals::of(state.seats.iter().map(|seat| &seat.tally));
+        totals += state.totals;
+        PoolStats {
+            workers: state.workers,
+            idle: state.sleepers.len() + state.searching,
+            blocked: state.blocked,
+            ..totals.stats()
+        }
+    }
+
     /// How many threads and queued tasks there are, and whether the pool was shut down; for `Debug`.
     pub(crate) fn snapshot(&self) -> (usize, usize, bool) {
         let state = self.lock();
@@ -702,6 +806,15 @@ impl Shared {
 
 fn refusal(state: &State) -> Refusal {
     state.broken.as_ref().map_or(Refusal::ShutDown, |broken| Refusal::Broken(broken.clone()))
+}
+
+/// How many of these tasks are not going to be run; the others were run in place.
+fn cancelled_among(tasks: &VecDeque<Task>) -> u64 {
+    let cancelled = tasks
+        .iter()
+        .filter(|task| matches!(task.state(), TaskState::Pending | TaskState::Cancelled))
+        .count();
+    cancelled as u64
 }
 
 /// How many tasks wait; those in deques may have been run in place or cancelled already.

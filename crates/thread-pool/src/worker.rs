@@ -12,7 +12,7 @@ use std::{
 
 use concurrent_futures_executor::{
     Task,
-    future::{BrokenExecutor, Event, Host, Panic, PoolId, State, report, work_for},
+    future::{BrokenExecutor, Event, Host, Panic, PoolId, Ran, State, report, work_for},
 };
 use crossbeam_deque::{Steal, Worker as Deque};
 use crossbeam_utils::sync::Parker;
@@ -165,6 +165,7 @@ impl Worker {
                 && Arc::ptr_eq(&worker.shared, shared)
                 && let Some(task) = task.take()
             {
+                worker.seat.tally.submitted();
                 worker.deque.push(task);
             }
         });
@@ -173,8 +174,25 @@ impl Worker {
 
     fn work(&self) {
         while let Some(task) = self.next() {
-            self.note_running(Some(task.name()));
-            task.run();
+            self.run(task);
+        }
+    }
+
+    fn run(&self, task: Task) {
+        let tally = &self.seat.tally;
+        match task.state() {
+            State::Pending => {}
+            State::Cancelled => return tally.cancelled(),
+            // Run in place, by this worker or another.
+            _ => return,
+        }
+        self.note_running(Some(task.name()));
+        tally.started();
+        match task.run() {
+            // Counted when it ended, before its future was completed.
+            Ran::Succeeded | Ran::Failed => {}
+            // Between the look and the start, somebody else was quicker.
+            _ => tally.did_not_start(),
         }
     }
 
@@ -226,6 +244,10 @@ impl Worker {
 
     /// How many tasks to take out of the queue now, judging by how long the last ones took.
     pub(crate) fn batch_size(&self) -> usize {
+        if self.shared.config.queue_capacity.is_some() {
+            // What lies in a deque would not count towards the capacity.
+            return 1;
+        }
         let (size, since, tick) = self.batch.get();
         let now = Instant::now();
         let ticks = self.ticks.get();
@@ -249,6 +271,7 @@ impl Worker {
             loop {
                 match seat.stealer.steal_batch_and_pop(&self.deque) {
                     Steal::Success(task) => {
+                        self.seat.tally.stole();
                         self.shared.stole(self);
                         return Some(task);
                     }
@@ -339,7 +362,8 @@ impl Host for Worker {
         }
     }
 
-    fn finishing(&self) {
+    fn finishing(&self, ran: Ran) {
+        self.seat.tally.ended(ran);
         self.shared.finishing(self);
     }
 
@@ -347,7 +371,8 @@ impl Host for Worker {
         self.shared.busy(self);
     }
 
-    fn ran_in_place(&self) {
+    fn ran_in_place(&self, ran: Ran) {
+        self.seat.tally.ran_in_place(ran);
         self.stale.set(self.stale.get() + 1);
         self.sweep();
     }

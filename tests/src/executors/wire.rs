@@ -57,6 +57,8 @@ struct State {
     waiting: HashMap<u64, Task>,
     /// Tasks that a worker has started.
     started: HashMap<u64, StartedTask>,
+    /// Tasks that were accepted and have not ended.
+    outstanding: usize,
     shut_down: bool,
 }
 
@@ -72,12 +74,6 @@ struct Frame {
 struct Reply {
     number: u64,
     result: Result<Vec<u8>, TaskError>,
-}
-
-impl State {
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.started.is_empty()
-    }
 }
 
 impl Shared {
@@ -119,12 +115,25 @@ impl Shared {
 
     /// What a worker tells the parent before it runs a task. False if the task was cancelled.
     fn mark_started(&self, number: u64) -> bool {
-        let mut state = self.lock();
-        let started = state.waiting.remove(&number).and_then(Task::start);
-        let goes_on = started.is_some();
-        state.started.extend(started.map(|task| (number, task)));
+        // Gone from the table if a shutdown has cancelled it, just after its frame was taken.
+        let Some(task) = self.lock().waiting.remove(&number) else { return false };
+        // Outside of the lock: the argument, encoded long ago, is dropped here.
+        match task.start() {
+            Some(started) => {
+                self.lock().started.insert(number, started);
+                true
+            }
+            None => {
+                self.forget(1);
+                false
+            }
+        }
+    }
+
+    /// So many tasks have ended.
+    fn forget(&self, count: usize) {
+        self.lock().outstanding -= count;
         self.changed.notify_all();
-        goes_on
     }
 
     /// The reactor: turns replies into outcomes, until there are no workers.
@@ -136,7 +145,7 @@ impl Shared {
                 Ok(bytes) => task.complete_encoded(&bytes),
                 Err(error) => task.fail(error),
             }
-            self.changed.notify_all();
+            self.forget(1);
         }
     }
 }
@@ -172,7 +181,7 @@ impl WireExecutor {
     fn wait_for_end(&self, wait: Wait) -> Result<(), ShutdownError> {
         let begin = Instant::now();
         let mut state = self.shared.lock();
-        while !state.is_idle() {
+        while state.outstanding > 0 {
             state = match wait {
                 Wait::For(timeout) => {
                     let left = timeout.saturating_sub(begin.elapsed());
@@ -218,6 +227,7 @@ impl Executor for WireExecutor {
         }
         let number = state.next_number;
         state.next_number += 1;
+        state.outstanding += 1;
         state.waiting.insert(number, task);
         state.queue.push_back(Frame { number, entry, argument });
         drop(state);
@@ -242,9 +252,11 @@ impl Executor for WireExecutor {
             }
         };
         cancelled.sort_unstable_by_key(|(number, _)| *number);
+        let count = cancelled.len();
         for (_, task) in cancelled {
             task.cancel();
         }
+        self.shared.forget(count);
         match how.waits() {
             Wait::No => Ok(()),
             _ if WORKS_FOR.get() == self.shared.id => Err(ShutdownError::CalledFromWorker),

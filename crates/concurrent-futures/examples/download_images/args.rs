@@ -102,9 +102,8 @@ pub(crate) fn parse(
             Arg::Short('t') | Arg::Long("timeout") => {
                 settings.timeout = timeout(number("--timeout", &parser.value()?)?)?;
             }
-            Arg::Value(url) => urls.push(
-                url.into_string().map_err(|url| UsageError(format!("not a URL: {url:?}")))?,
-            ),
+            Arg::Value(url) => urls
+                .push(url.into_string().map_err(|url| UsageError(format!("not a URL: {url:?}")))?),
             other => return Err(other.unexpected().into()),
         }
     }

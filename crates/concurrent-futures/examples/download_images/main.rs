@@ -78,11 +78,9 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(settings) => demonstrate(&settings),
-        Command::Download { urls, output, settings } => {
-            fs::create_dir_all(&output)
-                .map_err(|error| format!("cannot create {}: {error}", output.display()).into())
-                .and_then(|()| download(&urls, &settings, |client| client.into_directory(output)))
-        }
+        Command::Download { urls, output, settings } => fs::create_dir_all(&output)
+            .map_err(|error| format!("cannot create {}: {error}", output.display()).into())
+            .and_then(|()| download(&urls, &settings, |client| client.into_directory(output))),
     };
     done.unwrap_or_else(|error| {
         console::complain(&format_args!("download_images: {}", batch::chain(&*error)));

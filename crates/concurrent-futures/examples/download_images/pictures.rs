@@ -4,11 +4,14 @@ use std::{error::Error, fs::File, io::BufReader, path::Path};
 
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, EncodingError};
 
+#[cfg(test)]
+mod tests;
+
 type AnyError = Box<dyn Error + Send + Sync>;
 
 const CHANNELS: usize = 3;
 const SIDE_MIN: u32 = 64;
-const SIDE_MAX: u32 = 256;
+const SIDE_MAX: u32 = 192;
 
 /// What an image shows: one number makes all of it.
 struct Picture {
@@ -86,7 +89,7 @@ fn shade(position: u32, length: u32) -> u8 {
 }
 
 /// A number that looks random and is always the same: the mixing step of the generator SplitMix64.
-pub(crate) fn scramble(number: u64) -> u64 {
+fn scramble(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

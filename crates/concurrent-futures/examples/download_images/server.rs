@@ -55,6 +55,12 @@ impl Server {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+
+    /// How many connections it has accepted.
+    #[cfg(test)]
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.lock().as_ref().map_or(0, Vec::len)
+    }
 }
 
 impl Drop for Server {
@@ -148,12 +154,7 @@ fn read_request(requests: &mut impl BufRead) -> io::Result<Option<String>> {
     }
 }
 
-fn respond(
-    mut connection: &TcpStream,
-    status: &str,
-    length: usize,
-    body: &[u8],
-) -> io::Result<()> {
+fn respond(mut connection: &TcpStream, status: &str, length: usize, body: &[u8]) -> io::Result<()> {
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
     connection.write_all(&[head.as_bytes(), body].concat())
 }
