@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use concurrent_futures_future::{Future, Panic};
+use concurrent_futures_future::Future;
 
 use crate::{
     error::{InvalidMapOptions, ShutdownError, SubmitError},
-    map::{ChunkPanic, Map, MapOptions, Submitter},
+    map::{Map, MapOptions, Submitter, run_chunk},
     portable::{Portable, portable_call},
     shutdown::Shutdown,
     task::{Task, TaskWork, package},
@@ -288,9 +288,7 @@ where
     R: Portable,
 {
     // It captures `function`, which has no data; so it has none either, and is portable like it.
-    let call_all = move |items: Vec<A>| -> Vec<Result<R, ChunkPanic>> {
-        items.into_iter().map(|item| Panic::catch(|| function(item)).map_err(ChunkPanic)).collect()
-    };
+    let call_all = move |items: Vec<A>| run_chunk(items, function);
     let submitter = Submitter {
         one: Box::new(move |item| {
             submit_portable(executor, function, item)

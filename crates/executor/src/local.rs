@@ -7,12 +7,12 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use concurrent_futures_future::{Future, Panic};
+use concurrent_futures_future::Future;
 
 use crate::{
     Executor, InvalidMapOptions, SubmitError,
     executor::submit_work,
-    map::{ChunkPanic, Map, MapOptions, Submitter},
+    map::{Map, MapOptions, Submitter, run_chunk},
     task::LocalCall,
 };
 
@@ -97,12 +97,7 @@ where
         },
         many: Box::new(move |items: Vec<I::Item>| {
             let function = Arc::clone(&function);
-            let call_all = move |items: Vec<I::Item>| {
-                items
-                    .into_iter()
-                    .map(|item| Panic::catch(|| function(item)).map_err(ChunkPanic))
-                    .collect()
-            };
+            let call_all = move |items: Vec<I::Item>| run_chunk(items, |item| function(item));
             submit(executor, call_all, items).map_err(|refused| refused.map(|(_, items)| items))
         }),
     };

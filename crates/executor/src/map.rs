@@ -3,12 +3,17 @@
 //! Items go in by chunks, each chunk one task. What is in the executor or ready to be taken, counted in items, never
 //! exceeds the window. A chunk catches the panic of each of its items, so that an item that fails takes no other with
 //! it.
+//!
+//! How large a chunk should be depends on how long a call takes, which the workers measure: a chunk comes back with the
+//! time that it took. Unless told otherwise a map begins with chunks of one item, and lets them grow for as long as they
+//! are too short to be worth the cost of a task.
 
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
     iter::FusedIterator,
     time::{Duration, Instant},
+    vec,
 };
 
 use concurrent_futures_future::{
@@ -21,6 +26,13 @@ use crate::error::{InvalidMapOptions, MapError, Refusal, SubmitError};
 /// Chunks per worker that the default window has room for: enough that workers do not run dry while the caller looks at
 /// a result, few enough to be no burden on memory.
 const DEFAULT_CHUNKS_PER_WORKER: usize = 16;
+
+/// How long a chunk should take if the library chooses its size: a hundred times what a task costs, and short enough that
+/// the last chunks of a map end at about the same time.
+const CHUNK_TIME: Duration = Duration::from_micros(200);
+
+/// The largest chunk that the library chooses. Above that, the cost of a task is nothing even to the shortest call.
+const CHUNKSIZE_MAX: usize = 4096;
 
 /// How a [`map`](crate::ExecutorExt::map_with) is to go about it. The default is a good choice for most.
 ///
@@ -50,6 +62,18 @@ enum Buffer {
     Unbounded,
 }
 
+impl Buffer {
+    fn size(self, workers: usize, chunksize: usize) -> usize {
+        match self {
+            Self::Items(items) => items,
+            Self::Unbounded => usize::MAX,
+            Self::Automatic => {
+                workers.saturating_mul(DEFAULT_CHUNKS_PER_WORKER).saturating_mul(chunksize)
+            }
+        }
+    }
+}
+
 impl MapOptions {
     /// No deadline, chunks and window chosen by the library, results in the order of the items.
     pub fn new() -> Self {
@@ -66,10 +90,11 @@ impl MapOptions {
         self
     }
 
-    /// How many items go into one task. Without it, the library chooses; at present it chooses 1.
+    /// How many items go into one task. Without it the library chooses: 1 at first, and more for as long as calls turn
+    /// out to be short, so that a chunk takes some hundred microseconds.
     ///
-    /// Larger chunks cost less per item when calls are short. Items of a chunk start, and are cancelled, together; they
-    /// fail each by itself.
+    /// Larger chunks cost less per item when calls are short. Items of a chunk are run one after another, and are
+    /// cancelled together; they fail each by itself. If the first calls are short and later ones very long, choose 1.
     pub fn chunksize(mut self, items: usize) -> Self {
         self.chunksize = Some(items);
         self
@@ -77,7 +102,8 @@ impl MapOptions {
 
     /// How many items may have been read and not yet yielded; never exceeded, so a chunk is no larger than this.
     ///
-    /// The default grows with the number of workers and the size of the chunks.
+    /// The default grows with the number of workers and the size of the chunks. If the chunks are chosen by the library,
+    /// it sees to it that there is room for two of them for each worker.
     pub fn buffersize(mut self, items: usize) -> Self {
         self.buffer = Buffer::Items(items);
         self
@@ -106,7 +132,25 @@ impl MapOptions {
 }
 
 type Submit<'a, T, O> = Box<dyn Fn(T) -> Result<Future<O>, SubmitError<T>> + Send + Sync + 'a>;
-type ChunkOutput<R> = Vec<Result<R, ChunkPanic>>;
+
+/// The results of a chunk, and how long they took altogether, in nanoseconds.
+pub(crate) type ChunkOutput<R> = (Vec<Result<R, ChunkPanic>>, u64);
+
+/// Calls `function` for each item of a chunk.
+pub(crate) fn run_chunk<A, R>(items: Vec<A>, function: impl Fn(A) -> R) -> ChunkOutput<R> {
+    let begin = Instant::now();
+    let mut results = Vec::with_capacity(items.len());
+    let mut items = items.into_iter();
+    // One catch for as many items as do not panic.
+    while let Err(panic) = Panic::catch(|| {
+        for item in items.by_ref() {
+            results.push(Ok(function(item)));
+        }
+    }) {
+        results.push(Err(ChunkPanic(panic)));
+    }
+    (results, u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+}
 
 /// How items become tasks; the one part of a map that knows the function.
 pub(crate) struct Submitter<'a, A, R> {
@@ -204,6 +248,38 @@ impl<T> InFlight<Future<T>> {
     }
 }
 
+/// Results that have arrived and not been yielded.
+struct Ready<R> {
+    single: Option<Result<R, TaskError>>,
+    chunk: vec::IntoIter<Result<R, ChunkPanic>>,
+    /// Why none of the items of a chunk has a value, and how many are left of them.
+    failed: Option<(TaskError, usize)>,
+}
+
+impl<R> Default for Ready<R> {
+    fn default() -> Self {
+        Self { single: None, chunk: Vec::new().into_iter(), failed: None }
+    }
+}
+
+impl<R> Ready<R> {
+    fn next(&mut self) -> Option<Result<R, MapError>> {
+        if let Some(result) = self.chunk.next() {
+            return Some(result.map_err(|ChunkPanic(panic)| TaskError::Panicked(panic).into()));
+        }
+        if let Some(outcome) = self.single.take() {
+            return Some(outcome.map_err(MapError::Task));
+        }
+        match &mut self.failed {
+            Some((error, left)) if *left > 0 => {
+                *left -= 1;
+                Some(Err(MapError::Task(error.clone())))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn time_until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
@@ -221,6 +297,10 @@ pub struct Map<'a, I: Iterator, R> {
     /// Items that were read and could not be submitted: part of a chunk when the input panicked, or a refused chunk.
     unsubmitted: Vec<I::Item>,
     chunksize: usize,
+    /// If the library chooses the size of chunks: how large they may become.
+    adaptive: Option<usize>,
+    workers: usize,
+    buffer: Buffer,
     /// The largest value that `buffered` may have.
     buffersize: usize,
     /// Items that were submitted and not yet yielded.
@@ -228,7 +308,7 @@ pub struct Map<'a, I: Iterator, R> {
     singles: InFlight<Future<R>>,
     chunks: InFlight<Future<ChunkOutput<R>>>,
     /// Results of the chunk that is being yielded.
-    ready: VecDeque<Result<R, MapError>>,
+    ready: Ready<R>,
     deadline: Option<Instant>,
     refused: Option<Refusal>,
     progress: Option<Progress>,
@@ -244,30 +324,35 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
     ) -> Result<Self, InvalidMapOptions> {
         // A moment that the clock cannot express is farther away than anybody can wait for.
         let deadline = options.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let workers = workers.max(1);
         let chunksize = options.chunksize.unwrap_or(1);
-        let buffersize = match options.buffer {
-            Buffer::Items(items) => items,
-            Buffer::Unbounded => usize::MAX,
-            Buffer::Automatic => {
-                workers.max(1).saturating_mul(DEFAULT_CHUNKS_PER_WORKER).saturating_mul(chunksize)
-            }
-        };
+        let buffersize = options.buffer.size(workers, chunksize);
         if chunksize == 0 {
             return Err(InvalidMapOptions::ZeroChunksize);
         }
         if buffersize == 0 {
             return Err(InvalidMapOptions::ZeroBuffersize);
         }
+        let adaptive = match (options.chunksize, options.buffer) {
+            (Some(_), _) => None,
+            (None, Buffer::Items(items)) => Some((items / workers.saturating_mul(2)).max(1)),
+            // Everything is submitted before anything is known.
+            (None, Buffer::Unbounded) => None,
+            (None, Buffer::Automatic) => Some(CHUNKSIZE_MAX),
+        };
         let mut map = Self {
             submitter,
             input: Some(input),
             unsubmitted: Vec::new(),
             chunksize: chunksize.min(buffersize),
+            adaptive,
+            workers,
+            buffer: options.buffer,
             buffersize,
             buffered: 0,
             singles: InFlight::new(options.unordered),
             chunks: InFlight::new(options.unordered),
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             deadline,
             refused: None,
             progress: options.progress,
@@ -294,7 +379,10 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
 
     /// Submits chunks for as long as there are items, and room for them.
     fn fill(&mut self) {
-        while self.refused.is_none() && self.buffersize - self.buffered >= self.chunksize {
+        // The window may have become smaller than what is in it.
+        while self.refused.is_none()
+            && self.buffersize.saturating_sub(self.buffered) >= self.chunksize
+        {
             if !self.read_chunk() {
                 return;
             }
@@ -324,9 +412,12 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
     }
 
     fn submit_chunk(&mut self) {
-        let count = self.unsubmitted.len();
-        let submitted = if self.chunksize == 1 {
-            let Some(item) = self.unsubmitted.pop() else { return };
+        let count = self.unsubmitted.len().min(self.chunksize);
+        let submitted = if self.goes_one_by_one() {
+            if self.unsubmitted.is_empty() {
+                return;
+            }
+            let item = self.unsubmitted.remove(0);
             match (self.submitter.one)(item) {
                 Ok(future) => {
                     self.watch(&future, count);
@@ -336,7 +427,9 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
                 Err(refused) => Err(refused.map(|item| vec![item])),
             }
         } else {
-            match (self.submitter.many)(std::mem::take(&mut self.unsubmitted)) {
+            // More than a chunk, if an earlier one was cut short by a panic of the input and chunks are smaller now.
+            let rest = self.unsubmitted.split_off(count);
+            match (self.submitter.many)(std::mem::replace(&mut self.unsubmitted, rest)) {
                 Ok(future) => {
                     self.watch(&future, count);
                     self.chunks.push(future, count);
@@ -349,7 +442,7 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
             Ok(()) => self.buffered += count,
             Err(refused) => {
                 let (reason, items) = refused.into_parts();
-                self.unsubmitted = items;
+                self.unsubmitted.splice(..0, items);
                 self.refused = Some(reason);
             }
         }
@@ -361,31 +454,44 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
         }
     }
 
+    /// Whether each item is a task of its own, and not a chunk of one.
+    fn goes_one_by_one(&self) -> bool {
+        self.chunksize == 1 && self.adaptive.is_none()
+    }
+
+    /// Chooses the size of the chunks to come, after one of `items` has taken so long.
+    fn adapt(&mut self, items: usize, nanos: u64) {
+        let Some(largest) = self.adaptive else { return };
+        let each = (nanos / items.max(1) as u64).max(1);
+        let ideal = usize::try_from(CHUNK_TIME.as_nanos() / u128::from(each)).unwrap_or(usize::MAX);
+        let ideal = ideal.clamp(1, largest);
+        if ideal < self.chunksize {
+            self.chunksize = ideal;
+        } else if items >= self.chunksize {
+            // By steps, and only on the word of a chunk of the present size: the calls seen so far may be short ones.
+            self.chunksize = ideal.min(self.chunksize * 2);
+        }
+        self.buffersize = self.buffer.size(self.workers, self.chunksize);
+    }
+
     /// Waits for the next results and makes them ready. False if nothing is in flight.
     fn receive(&mut self) -> Result<bool, TimeoutError> {
-        if self.chunksize == 1 {
+        if self.goes_one_by_one() {
             let Some((outcome, _)) = self.singles.next(self.deadline)? else { return Ok(false) };
-            self.ready.push_back(outcome.map_err(MapError::Task));
+            self.ready.single = Some(outcome);
             return Ok(true);
         }
         let Some((outcome, items)) = self.chunks.next(self.deadline)? else { return Ok(false) };
         match outcome {
-            Ok(results) => {
-                let mut failed = 0;
-                self.ready.extend(results.into_iter().map(|result| {
-                    result.map_err(|ChunkPanic(panic)| {
-                        failed += 1;
-                        MapError::Task(TaskError::Panicked(panic))
-                    })
-                }));
+            Ok((results, nanos)) => {
+                self.adapt(items, nanos);
                 if let Some(progress) = &self.progress {
-                    progress.found_failed(failed);
+                    let failed = results.iter().filter(|result| result.is_err()).count();
+                    progress.found_failed(failed as u64);
                 }
+                self.ready.chunk = results.into_iter();
             }
-            Err(error) => {
-                let each = std::iter::repeat_with(|| Err(MapError::Task(error.clone())));
-                self.ready.extend(each.take(items));
-            }
+            Err(error) => self.ready.failed = Some((error, items)),
         }
         Ok(true)
     }
@@ -412,7 +518,11 @@ impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
         if !expired {
             self.fill();
         }
-        if self.ready.is_empty() {
+        loop {
+            if let Some(next) = self.ready.next() {
+                self.buffered -= 1;
+                return Some(next);
+            }
             match self.receive() {
                 Ok(true) => {}
                 Ok(false) if expired && self.refused.is_none() && self.has_unsubmitted() => {
@@ -429,11 +539,6 @@ impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
                 }
             }
         }
-        let next = self.ready.pop_front();
-        if next.is_some() {
-            self.buffered -= 1;
-        }
-        next
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
