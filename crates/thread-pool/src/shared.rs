@@ -42,6 +42,9 @@
 //! 3. A worker leaves with its deque empty.
 //! 4. No user code runs under the lock: tasks are run, failed, cancelled and dropped outside.
 
+mod end;
+mod rest;
+
 use std::{
     any::Any,
     collections::VecDeque,
@@ -58,17 +61,17 @@ use std::{
 };
 
 use concurrent_futures_executor::{
-    Refusal, Shutdown, ShutdownError, StillRunning, SubmitError, Task, Wait,
-    future::{Blocked, BrokenExecutor, Event, PoolId, State as TaskState, TaskError, report},
+    Refusal, SubmitError, Task,
+    future::{Blocked, BrokenExecutor, PoolId},
 };
-use crossbeam_deque::{Steal, Stealer, Worker as Deque};
+use crossbeam_deque::{Stealer, Worker as Deque};
 use crossbeam_utils::{
     CachePadded,
     sync::{Parker, Unparker},
 };
 
 use crate::{
-    stats::{PoolStats, Tally, Totals},
+    stats::{Tally, Totals},
     worker::{self, Worker},
 };
 
@@ -495,309 +498,6 @@ impl Shared {
         }
     }
 
-    /// Makes a worker that has run out of tasks the one that searches; false if there is one.
-    pub(crate) fn search(&self, worker: &Worker) -> bool {
-        if worker.searching.get() {
-            return true;
-        }
-        if self.hints.searching.load(Ordering::Relaxed) > 0 {
-            return false;
-        }
-        let mut state = self.lock();
-        if state.searching > 0 {
-            return false;
-        }
-        state.searching += 1;
-        worker.searching.set(true);
-        self.make_available(worker);
-        self.publish(&state);
-        true
-    }
-
-    fn stop_searching(&self, state: &mut State, worker: &Worker) {
-        if worker.searching.replace(false) {
-            state.searching -= 1;
-            self.publish(state);
-        }
-    }
-
-    /// Sleeps, for a worker that has found nothing anywhere; or leaves.
-    pub(crate) fn rest(self: &Arc<Self>, worker: &Worker) -> Rest {
-        let mut state = self.lock();
-        self.stop_searching(&mut state, worker);
-        if state.awake() > self.config.max_workers.get() {
-            return self.stand_by(state, worker);
-        }
-        self.make_available(worker);
-        state.sleepers.push(Arc::clone(&worker.seat));
-        self.publish(&state);
-        fence(Ordering::SeqCst);
-        // Invariant 2: whoever pushed to a deque and saw neither a sleeper nor a searcher pushed before this look.
-        if state.has_tasks() {
-            state.sleepers.pop();
-            self.publish(&state);
-            return Rest::Over;
-        }
-        if state.shut_down {
-            state.sleepers.pop();
-            return self.leave(state, worker);
-        }
-        drop(state);
-        self.park(worker, self.config.idle_timeout, |state| &mut state.sleepers)
-    }
-
-    /// Waits to be needed as a stand-in, for a worker that there is no room for.
-    fn stand_by(self: &Arc<Self>, mut state: MutexGuard<'_, State>, worker: &Worker) -> Rest {
-        self.withdraw(worker);
-        // What it has goes to the head of the queue, in order: it was taken from there, or is older.
-        let mut tasks: Vec<Task> = std::iter::from_fn(|| worker.deque.pop()).collect();
-        while let Some(task) = tasks.pop() {
-            state.queue.push_front(task);
-        }
-        self.publish_queue(&state);
-        if state.shut_down || state.reserve.len() >= self.config.max_workers.get() {
-            return self.leave(state, worker);
-        }
-        state.reserve.push(Arc::clone(&worker.seat));
-        self.publish(&state);
-        drop(state);
-        self.park(worker, Some(RESERVE_KEEP_ALIVE), |state| &mut state.reserve)
-    }
-
-    /// Sleeps until called, or until the time is up and nobody has called.
-    fn park(
-        self: &Arc<Self>,
-        worker: &Worker,
-        timeout: Option<Duration>,
-        list: impl Fn(&mut State) -> &mut Vec<Arc<Seat>>,
-    ) -> Rest {
-        // A moment that the clock cannot express is farther away than anybody can wait for.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let seat = &worker.seat;
-        loop {
-            match deadline {
-                None => worker.parker.park(),
-                Some(deadline) => worker.parker.park_deadline(deadline),
-            }
-            // Acquire: pairs with the Release in `call`.
-            if seat.called.swap(false, Ordering::Acquire) {
-                // Counted by the caller.
-                worker.searching.set(true);
-                return Rest::Over;
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                let mut state = self.lock();
-                // Under the lock, nobody can be calling any more; but somebody may have.
-                let mine = list(&mut state).iter().position(|other| Arc::ptr_eq(other, seat));
-                if let Some(mine) = mine {
-                    list(&mut state).remove(mine);
-                    return self.leave(state, worker);
-                }
-            }
-        }
-    }
-
-    /// The worker's place is given up. Its deque is empty, and so, if the pool ends, is everything.
-    fn leave(self: &Arc<Self>, mut state: MutexGuard<'_, State>, worker: &Worker) -> Rest {
-        self.withdraw(worker);
-        debug_assert!(worker.deque.is_empty());
-        state.leaving += 1;
-        state.totals += Totals::of(std::iter::once(&worker.seat.tally));
-        state.seats.retain(|seat| !Arc::ptr_eq(seat, &worker.seat));
-        self.hints.generation.fetch_add(1, Ordering::Release);
-        self.publish(&state);
-        // As in `rest`: the place is free from now on, and somebody may have looked for one in vain just before.
-        fence(Ordering::SeqCst);
-        if state.has_tasks() {
-            self.call_somebody(state);
-        }
-        Rest::Left
-    }
-
-    /// Counts a worker among those available.
-    fn make_available(&self, worker: &Worker) {
-        if !worker.available.replace(true) {
-            // Release: pairs with the Acquire in `enqueue`, by way of the future's completion.
-            self.available.fetch_add(1, Ordering::Release);
-        }
-    }
-
-    /// Takes a worker out of the count of those available.
-    pub(crate) fn withdraw(&self, worker: &Worker) {
-        if worker.available.replace(false) {
-            self.available.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// A worker has done its work and is about to complete the future.
-    pub(crate) fn finishing(&self, worker: &Worker) {
-        if worker.deque.is_empty() {
-            self.make_available(worker);
-        }
-    }
-
-    /// A worker that was about to look at the queue will not do so for a while.
-    pub(crate) fn busy(self: &Arc<Self>, worker: &Worker) {
-        if worker.available.get() {
-            let state = self.lock();
-            self.withdraw(worker);
-            if state.has_tasks() {
-                self.call_somebody(state);
-            }
-        }
-    }
-
-    /// A worker goes to sleep inside a task.
-    pub(crate) fn blocked(self: &Arc<Self>, worker: &Worker) {
-        let mut state = self.lock();
-        self.withdraw(worker);
-        state.blocked += 1;
-        self.publish(&state);
-        // As in `rest`: a worker that pushed to its deque may have found that there was nobody to call.
-        fence(Ordering::SeqCst);
-        if state.has_tasks() {
-            self.call_somebody(state);
-        }
-    }
-
-    /// It is awake again. There may be one worker too many now; whichever notices first stands by.
-    pub(crate) fn unblocked(&self) {
-        let mut state = self.lock();
-        state.blocked -= 1;
-        self.publish(&state);
-    }
-
-    /// A worker could not be made ready: the pool can run nothing more, and all that waits fails with the reason.
-    pub(crate) fn broken(&self, broken: &BrokenExecutor, seat: &Arc<Seat>) {
-        let tasks = {
-            let mut state = self.lock();
-            state.broken.get_or_insert_with(|| broken.clone());
-            state.searching -= 1;
-            state.leaving += 1;
-            state.seats.retain(|other| !Arc::ptr_eq(other, seat));
-            self.hints.generation.fetch_add(1, Ordering::Release);
-            self.hints.closed.store(true, Ordering::Relaxed);
-            self.publish(&state);
-            self.room.notify_all();
-            self.take_everything(&mut state)
-        };
-        report(&Event::ExecutorBroken { executor: &self.config.name, error: broken });
-        for task in tasks {
-            task.fail(TaskError::Broken(broken.clone()));
-        }
-    }
-
-    /// Empties the queue and the deques.
-    fn take_everything(&self, state: &mut State) -> VecDeque<Task> {
-        let mut tasks = std::mem::take(&mut state.queue);
-        self.publish_queue(state);
-        self.room.notify_all();
-        for seat in &state.seats {
-            loop {
-                match seat.stealer.steal() {
-                    Steal::Success(task) => tasks.push_back(task),
-                    Steal::Retry => {}
-                    Steal::Empty => break,
-                }
-            }
-        }
-        state.totals.cancelled += cancelled_among(&tasks);
-        tasks
-    }
-
-    /// A worker is gone for good. Its thread ends right after.
-    pub(crate) fn left(&self) {
-        let mut state = self.lock();
-        state.workers -= 1;
-        state.leaving -= 1;
-        if state.workers == 0 {
-            self.ended.notify_all();
-        }
-    }
-
-    pub(crate) fn shut_down(&self, how: Shutdown) -> Result<(), ShutdownError> {
-        if self.process != std::process::id() {
-            // The threads stayed in the parent, perhaps while one of them held the lock.
-            return Ok(());
-        }
-        let (cancelled, sleepers) = {
-            let mut state = self.lock();
-            state.shut_down = true;
-            self.room.notify_all();
-            self.hints.closed.store(true, Ordering::Relaxed);
-            let mut sleepers = std::mem::take(&mut state.sleepers);
-            sleepers.append(&mut state.reserve);
-            let calls: Vec<Call> =
-                sleepers.into_iter().map(|seat| self.call(&mut state, seat)).collect();
-            let cancelled = if how.cancels_futures() {
-                self.take_everything(&mut state)
-            } else {
-                VecDeque::new()
-            };
-            (cancelled, calls)
-        };
-        for call in sleepers {
-            call.make();
-        }
-        // The newest first, so that a callback that sees one cancelled finds those after it cancelled as well.
-        for task in cancelled.into_iter().rev() {
-            task.cancel();
-        }
-        match how.waits() {
-            Wait::No => Ok(()),
-            _ if worker::belongs_to(self.id) => Err(ShutdownError::CalledFromWorker),
-            Wait::For(timeout) => self.wait_for_end(Some(timeout)),
-            _ => self.wait_for_end(None),
-        }
-    }
-
-    fn wait_for_end(&self, timeout: Option<Duration>) -> Result<(), ShutdownError> {
-        let begin = Instant::now();
-        // A moment that the clock cannot express is farther away than anybody can wait for.
-        let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
-        // The caller may be a worker of another pool.
-        let blocked = Blocked::enter();
-        let mut state = self.lock();
-        while state.workers > 0 {
-            state = match deadline {
-                None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(ShutdownError::Timeout(still_running(&state, begin.elapsed())));
-                    }
-                    self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        drop(state);
-        drop(blocked);
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            // Its panic, if any, was contained before; the thread itself cannot panic.
-            drop(thread.join());
-        }
-        Ok(())
-    }
-
-    pub(crate) fn stats(&self) -> PoolStats {
-        let state = self.lock();
-        let mut totals = Totals::of(state.seats.iter().map(|seat| &seat.tally));
-        totals += state.totals;
-        PoolStats {
-            workers: state.workers,
-            idle: state.sleepers.len() + state.searching,
-            blocked: state.blocked,
-            ..totals.stats()
-        }
-    }
-
-    /// How many threads and queued tasks there are, and whether the pool was shut down; for `Debug`.
-    pub(crate) fn snapshot(&self) -> (usize, usize, bool) {
-        let state = self.lock();
-        (state.workers, queue_length(&state), state.shut_down)
-    }
-
     /// No user code runs under this lock, so a poisoned one still holds what its owner wrote last.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -806,28 +506,4 @@ impl Shared {
 
 fn refusal(state: &State) -> Refusal {
     state.broken.as_ref().map_or(Refusal::ShutDown, |broken| Refusal::Broken(broken.clone()))
-}
-
-/// How many of these tasks are not going to be run; the others were run in place.
-fn cancelled_among(tasks: &VecDeque<Task>) -> u64 {
-    let cancelled = tasks
-        .iter()
-        .filter(|task| matches!(task.state(), TaskState::Pending | TaskState::Cancelled))
-        .count();
-    cancelled as u64
-}
-
-/// How many tasks wait; those in deques may have been run in place or cancelled already.
-fn queue_length(state: &State) -> usize {
-    let pending = state.queue.iter().filter(|task| task.state() == TaskState::Pending).count();
-    pending + state.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>()
-}
-
-fn still_running(state: &State, waited: Duration) -> StillRunning {
-    let running = state
-        .seats
-        .iter()
-        .filter_map(|seat| *seat.running.lock().unwrap_or_else(PoisonError::into_inner))
-        .collect();
-    StillRunning::new(waited, running, queue_length(state))
 }

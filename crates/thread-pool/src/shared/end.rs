@@ -1,0 +1,177 @@
+//! The end of a pool: shutting it down, waiting for that, breaking it. And looking at it from outside, which takes the
+//! same walk past all the workers.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use concurrent_futures_executor::{
+    Shutdown, ShutdownError, StillRunning, Task, Wait,
+    future::{Blocked, BrokenExecutor, Event, State as TaskState, TaskError, report},
+};
+use crossbeam_deque::Steal;
+
+use super::{Call, Seat, Shared, State};
+use crate::{
+    stats::{PoolStats, Totals},
+    worker,
+};
+
+impl Shared {
+    /// A worker could not be made ready: the pool can run nothing more, and all that waits fails with the reason.
+    pub(crate) fn broken(&self, broken: &BrokenExecutor, seat: &Arc<Seat>) {
+        let tasks = {
+            let mut state = self.lock();
+            state.broken.get_or_insert_with(|| broken.clone());
+            state.searching -= 1;
+            state.leaving += 1;
+            state.seats.retain(|other| !Arc::ptr_eq(other, seat));
+            self.hints.generation.fetch_add(1, Ordering::Release);
+            self.hints.closed.store(true, Ordering::Relaxed);
+            self.publish(&state);
+            self.room.notify_all();
+            self.take_everything(&mut state)
+        };
+        report(&Event::ExecutorBroken { executor: &self.config.name, error: broken });
+        for task in tasks {
+            task.fail(TaskError::Broken(broken.clone()));
+        }
+    }
+
+    /// Empties the queue and the deques.
+    fn take_everything(&self, state: &mut State) -> VecDeque<Task> {
+        let mut tasks = std::mem::take(&mut state.queue);
+        self.publish_queue(state);
+        self.room.notify_all();
+        for seat in &state.seats {
+            loop {
+                match seat.stealer.steal() {
+                    Steal::Success(task) => tasks.push_back(task),
+                    Steal::Retry => {}
+                    Steal::Empty => break,
+                }
+            }
+        }
+        state.totals.cancelled += cancelled_among(&tasks);
+        tasks
+    }
+
+    /// A worker is gone for good. Its thread ends right after.
+    pub(crate) fn left(&self) {
+        let mut state = self.lock();
+        state.workers -= 1;
+        state.leaving -= 1;
+        if state.workers == 0 {
+            self.ended.notify_all();
+        }
+    }
+
+    pub(crate) fn shut_down(&self, how: Shutdown) -> Result<(), ShutdownError> {
+        if self.process != std::process::id() {
+            // The threads stayed in the parent, perhaps while one of them held the lock.
+            return Ok(());
+        }
+        let (cancelled, sleepers) = {
+            let mut state = self.lock();
+            state.shut_down = true;
+            self.room.notify_all();
+            self.hints.closed.store(true, Ordering::Relaxed);
+            let mut sleepers = std::mem::take(&mut state.sleepers);
+            sleepers.append(&mut state.reserve);
+            let calls: Vec<Call> =
+                sleepers.into_iter().map(|seat| self.call(&mut state, seat)).collect();
+            let cancelled = if how.cancels_futures() {
+                self.take_everything(&mut state)
+            } else {
+                VecDeque::new()
+            };
+            (cancelled, calls)
+        };
+        for call in sleepers {
+            call.make();
+        }
+        // The newest first, so that a callback that sees one cancelled finds those after it cancelled as well.
+        for task in cancelled.into_iter().rev() {
+            task.cancel();
+        }
+        match how.waits() {
+            Wait::No => Ok(()),
+            _ if worker::belongs_to(self.id) => Err(ShutdownError::CalledFromWorker),
+            Wait::For(timeout) => self.wait_for_end(Some(timeout)),
+            _ => self.wait_for_end(None),
+        }
+    }
+
+    fn wait_for_end(&self, timeout: Option<Duration>) -> Result<(), ShutdownError> {
+        let begin = Instant::now();
+        // A moment that the clock cannot express is farther away than anybody can wait for.
+        let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
+        // The caller may be a worker of another pool.
+        let blocked = Blocked::enter();
+        let mut state = self.lock();
+        while state.workers > 0 {
+            state = match deadline {
+                None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(ShutdownError::Timeout(still_running(&state, begin.elapsed())));
+                    }
+                    self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        drop(state);
+        drop(blocked);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            // Its panic, if any, was contained before; the thread itself cannot panic.
+            drop(thread.join());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        let state = self.lock();
+        let mut totals = Totals::of(state.seats.iter().map(|seat| &seat.tally));
+        totals += state.totals;
+        PoolStats {
+            workers: state.workers,
+            idle: state.sleepers.len() + state.searching,
+            blocked: state.blocked,
+            ..totals.stats()
+        }
+    }
+
+    /// How many threads and queued tasks there are, and whether the pool was shut down; for `Debug`.
+    pub(crate) fn snapshot(&self) -> (usize, usize, bool) {
+        let state = self.lock();
+        (state.workers, queue_length(&state), state.shut_down)
+    }
+}
+
+/// How many of these tasks are not going to be run; the others were run in place.
+fn cancelled_among(tasks: &VecDeque<Task>) -> u64 {
+    let cancelled = tasks
+        .iter()
+        .filter(|task| matches!(task.state(), TaskState::Pending | TaskState::Cancelled))
+        .count();
+    cancelled as u64
+}
+
+/// How many tasks wait; those in deques may have been run in place or cancelled already.
+fn queue_length(state: &State) -> usize {
+    let pending = state.queue.iter().filter(|task| task.state() == TaskState::Pending).count();
+    pending + state.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>()
+}
+
+fn still_running(state: &State, waited: Duration) -> StillRunning {
+    let running = state
+        .seats
+        .iter()
+        .filter_map(|seat| *seat.running.lock().unwrap_or_else(PoisonError::into_inner))
+        .collect();
+    StillRunning::new(waited, running, queue_length(state))
+}
