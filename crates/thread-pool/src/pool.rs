@@ -36,16 +36,26 @@ use crate::{
 /// [`Executor`] trait it takes what any executor takes, so that code written against the trait can run elsewhere.
 ///
 /// Threads are started when there are tasks for them, up to
-/// [`max_workers`](Builder::max_workers), and only if no worker is free. Tasks start in the order in which they were
-/// submitted. `S` is the type of the [state](Builder::initializer) that each worker has, if any.
+/// [`max_workers`](Builder::max_workers), and only if no worker is free. `S` is the type of the
+/// [state](Builder::initializer) that each worker has, if any.
+///
+/// # Order
+///
+/// Tasks submitted from outside start in the order in which they were submitted. When they are short, a few microseconds
+/// each, workers take several at once, and the order is kept to within as many. Tasks that a task submits start in their
+/// order too, as a rule on the worker that runs it; so as not to keep the others waiting, a worker takes a task from
+/// outside after at most 62 of its own.
 ///
 /// # Tasks that wait for tasks
 ///
 /// A task may wait for another task of the same pool, in any of the ways in which a future can be waited for. If the
-/// other task has not started, the waiting worker runs it in place; otherwise a thread stands in for the worker while it
-/// sleeps. So there can be more threads than `max_workers`, one for each worker that sleeps inside a task; no more than
-/// `max_workers` are awake. If the operating system gives no thread for it, the pool makes do with those that there
-/// are. A wait with a time-out does not run tasks in place, since they might take longer than that.
+/// other task has not started, the waiting worker runs it in place, up to 64 tasks deep; otherwise a thread stands in for
+/// the worker while it sleeps. So there can be more threads than `max_workers`, one for each worker that sleeps inside a
+/// task; no more than `max_workers` are awake, but for a moment when one of them wakes up. Stand-ins leave when they have
+/// not been needed for half a second. If the operating system gives no thread, the pool makes do with those that there
+/// are. A wait with a time-out does not run tasks in place, since they might take longer than that. Waits that this
+/// library knows nothing of, as on a channel or a lock, are announced with
+/// [`blocking`](concurrent_futures_executor::future::blocking).
 ///
 /// # Cancellation
 ///
