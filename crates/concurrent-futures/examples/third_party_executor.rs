@@ -15,7 +15,9 @@ struct ThreadPerTask(Mutex<Option<Vec<JoinHandle<()>>>>);
 impl Executor for ThreadPerTask {
     fn execute(&self, task: Task) -> Result<(), SubmitError<Task>> {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(threads) => threads.push(thread::spawn(|| drop(task.run()))),
+            Some(threads) => threads.push(thread::spawn(|| {
+                task.run();
+            })),
             None => return Err(SubmitError::new(Refusal::ShutDown, task)),
         }
         Ok(())

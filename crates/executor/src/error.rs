@@ -205,7 +205,7 @@ impl fmt::Display for ShutdownError {
         match self {
             Self::Timeout(left) => write!(
                 f,
-                "the executor had not ended {:?} after its shutdown: {} tasks running, {} queued",
+                "the executor had not ended {:.1?} after its shutdown: {} tasks running, {} queued",
                 left.waited,
                 left.running.len(),
                 left.queued,

@@ -18,7 +18,7 @@ pub enum TaskError {
     /// The task panicked.
     Panicked(Panic),
     /// The task returned an error, and [`Future::flatten`](crate::Future::flatten) made it the future's own; or a
-    /// promise was given one.
+    /// promise was given one. It is displayed in that error's words, and has its source.
     Failed(Failure),
     /// The executor broke before the task could run; Python's `BrokenExecutor`.
     Broken(BrokenExecutor),
@@ -62,7 +62,8 @@ impl fmt::Display for TaskError {
         match self {
             Self::Cancelled => f.write_str("the task was cancelled before it started"),
             Self::Panicked(panic) => write!(f, "the task {panic}"),
-            Self::Failed(_) => f.write_str("the task returned an error"),
+            // In its own words: who reads it has no use for ours.
+            Self::Failed(failure) => failure.fmt(f),
             Self::Broken(_) => f.write_str("the executor broke before the task could run"),
             Self::Abandoned => {
                 f.write_str("the task was dropped without ever being run to its end")
@@ -77,7 +78,7 @@ impl Error for TaskError {
         match self {
             // The panic's own words are part of the message already.
             Self::Cancelled | Self::Abandoned | Self::Panicked(_) => None,
-            Self::Failed(failure) => Some(&*failure.0),
+            Self::Failed(failure) => failure.0.source(),
             Self::Broken(broken) => Some(broken),
             Self::Codec(codec) => Some(codec),
         }

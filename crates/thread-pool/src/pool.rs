@@ -68,7 +68,8 @@ use crate::{
 /// # Dropping
 ///
 /// Dropping the pool runs everything that was submitted and waits for it, unless
-/// [another policy](Builder::drop_policy) was chosen. While the thread panics, what has not started is cancelled. A pool
+/// [another policy](Builder::drop_policy) was chosen. (Of a pool in an [`Arc`], that is the drop of the last one: a clone
+/// that lives for ever, as in a signal handler, should be a [`Weak`](std::sync::Weak).) While the thread panics, what has not started is cancelled. A pool
 /// that is dropped by one of its own workers, as part of a task, ends without being waited for. In a process forked
 /// from the one that made it, a pool has no threads: it must not be submitted to, and dropping it does nothing.
 pub struct ThreadPoolExecutor<S = ()> {

@@ -1,7 +1,7 @@
 //! `docs`: the documentation builds without a warning, as docs.rs would show it and without features.
 //!
 //! With all features a link to a gated item resolves. Each published crate is therefore also built
-//! alone with its default features, where such a link breaks.
+//! alone, with its default features and with none, where such a link breaks.
 
 use crate::outcome::{Outcome, Report};
 use crate::step::Step;
@@ -14,10 +14,14 @@ pub(super) fn run(_args: &[String]) -> Outcome {
         .flags(FLAGS.0, FLAGS.1)
         .run()?;
     for package in Workspace::load()?.published() {
-        Step::cargo(&format!("docs of {}", package.name), ["doc", "--no-deps"])
-            .packages([&package.name])
-            .flags(FLAGS.0, FLAGS.1)
-            .run()?;
+        for selection in [None, Some("--no-default-features")] {
+            let name = format!("docs of {} {}", package.name, selection.unwrap_or_default());
+            Step::cargo(name.trim_end(), ["doc", "--no-deps"])
+                .packages([&package.name])
+                .flags(FLAGS.0, FLAGS.1)
+                .args(selection)
+                .run()?;
+        }
     }
     Ok(Report::default())
 }

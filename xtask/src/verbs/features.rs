@@ -32,9 +32,19 @@ pub(super) fn run(_args: &[String]) -> Outcome {
         }
     }
     for package in workspace.published() {
-        Step::cargo(&format!("tests of {} alone", package.name), ["test"])
-            .packages([&package.name])
-            .run()?;
+        // One without features of its own is the same with all of them and with none.
+        let extremes: &[&[&str]] = if package.features.is_empty() {
+            &[&[]]
+        } else {
+            &[&[], &["--no-default-features"], &["--all-features"]]
+        };
+        for selection in extremes {
+            let name = format!("tests of {} alone {}", package.name, selection.join(" "));
+            Step::cargo(name.trim_end(), ["test"])
+                .packages([&package.name])
+                .args(selection.iter().copied())
+                .run()?;
+        }
     }
     Ok(Report::default())
 }

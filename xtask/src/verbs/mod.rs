@@ -1,5 +1,6 @@
 //! The table of verbs: what there is, what it takes, and the function behind it.
 
+mod bench;
 mod ci;
 mod deps;
 mod docs;
@@ -34,7 +35,7 @@ pub(crate) struct Verb {
 }
 
 /// All verbs, in the order of the help: daily ones first, checkers next, then what guards a release.
-const VERBS: [Verb; 15] = [
+const VERBS: [Verb; 16] = [
     Verb {
         name: "test",
         args: "",
@@ -90,6 +91,13 @@ const VERBS: [Verb; 15] = [
         args_max: 2,
         about: "run the stress tests for longer, 60 seconds unless told, from a seed that is shown",
         run: stress::run,
+    },
+    Verb {
+        name: "bench",
+        args: "threads [--quick] [--save]",
+        args_max: 3,
+        about: "measure the thread pool beside its peers; --save writes docs/performance.md",
+        run: bench::run,
     },
     Verb {
         name: "features",
@@ -170,6 +178,6 @@ impl Verb {
 pub(crate) fn print_help() {
     output::result("usage: cargo xtask <verb>\n\nverbs:");
     for verb in &VERBS {
-        output::result(&format!("  {:<26} {}", verb.usage(), verb.about));
+        output::result(&format!("  {:<32} {}", verb.usage(), verb.about));
     }
 }

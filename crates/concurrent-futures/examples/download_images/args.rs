@@ -36,7 +36,8 @@ https://images.unsplash.com/photo-1516117172878-fd2c41f4a759 becomes
 photo-1516117172878-fd2c41f4a759.jpg. A piece that ends like an image already, as in fox.png, is
 kept as it is. If several URLs have the same name, the second gets -2 at its end, and so on.
 
-The exit code is 0 if all is well, 1 if anything failed, and 2 for a wrong command line.";
+The exit code is 0 if all is well, 1 if anything failed, 2 for a wrong command line, and 130 after
+Ctrl-C.";
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 

@@ -11,6 +11,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::batch::{self, Outcome};
 
+const TEMPLATE: &str = "{prefix} {elapsed_precise} [{bar:40}] {pos}/{len} {msg}";
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A progress bar with as many steps as there are downloads. Hidden if standard error is not a terminal.
@@ -20,11 +21,11 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    pub(crate) fn new(downloads: usize) -> Self {
-        let style = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {pos}/{len} {msg}")
+    pub(crate) fn new(title: &'static str, downloads: usize) -> Self {
+        let style = ProgressStyle::with_template(TEMPLATE)
             .expect("the template is valid")
             .progress_chars("=> ");
-        let bar = ProgressBar::new(downloads as u64).with_style(style);
+        let bar = ProgressBar::new(downloads as u64).with_style(style).with_prefix(title);
         // The clock goes on while all downloads wait for their servers.
         bar.enable_steady_tick(REDRAW_INTERVAL);
         Self { bar, bytes: Cell::new(0) }

@@ -14,8 +14,8 @@ use concurrent_futures::ThreadPoolExecutor;
 
 use crate::{
     batch,
-    console::{self, Console},
-    download::{Client, DownloadError},
+    console::Console,
+    download::Client,
     names::{self, Download},
     pictures,
     server::{Answer, Server},
@@ -124,7 +124,7 @@ impl Demo {
 fn one_by_one(client: &Client, downloads: &[Download]) -> Result<Duration, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let downloader = client.clone().into_directory(directory.path().to_owned());
-    let console = Console::new(downloads.len());
+    let console = Console::new("one by one", downloads.len());
     let start = Instant::now();
     for download in downloads {
         let bytes = downloader.fetch(download)?;
@@ -143,10 +143,9 @@ fn together(
     directory: &Path,
 ) -> Result<(Duration, u64), Box<dyn Error>> {
     let downloader = client.clone().into_directory(directory.to_owned());
-    let fetch =
-        move |download: &Download| -> Result<u64, DownloadError> { downloader.fetch(download) };
+    let fetch = move |download: &Download| downloader.fetch(download);
     let plan = downloads.iter().cloned().map(Ok).collect();
-    let console = Console::new(downloads.len());
+    let console = Console::new("together", downloads.len());
     let start = Instant::now();
     let summary = batch::download_all(pool, plan, fetch, |url, outcome| match &outcome {
         Ok((_, bytes)) => console.step(*bytes),
@@ -170,15 +169,13 @@ fn check_all(
         pictures::check(&path, number).map_err(|error| format!("{}: {error}", path.display()))
     };
     let paths: Vec<_> = downloads.iter().map(|download| directory.join(&download.name)).collect();
-    let mut broken = 0_u64;
+    let mut broken = Vec::new();
     for checked in pool.map(check, paths.into_iter().zip(0..)) {
-        if let Err(error) = checked? {
-            console::complain(&error);
-            broken += 1;
-        }
+        broken.extend(checked?.err());
     }
-    if broken > 0 {
-        return Err(format!("{broken} images are not what the server sent").into());
+    if broken.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let count = broken.len();
+    Err(format!("{count} images are not what the server sent:\n{}", broken.join("\n")).into())
 }

@@ -23,9 +23,8 @@
 //! $ cargo run --release --example download_images -- --output images https://images.unsplash.com/photo-1516117172878-fd2c41f4a759
 //! ```
 //!
-//! Where to look: [`batch`] has all the futures, [`download`] is what one task does, [`interrupt`] ends it early, and
-//! [`names`] chooses the files. [`demo`], [`server`] and [`pictures`] are the self-contained mode, [`args`] and
-//! [`console`] talk to the user.
+//! Where to look: `batch` has all the futures, `download` is what one task does, `interrupt` ends it early, and `names`
+//! chooses the files. `demo`, `server` and `pictures` are the self-contained mode; `args` and `console` talk to the user.
 
 mod args;
 mod batch;
@@ -39,13 +38,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 
-use std::{
-    error::Error,
-    fs, io,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{error::Error, fs, io, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use concurrent_futures::ThreadPoolExecutor;
 
@@ -78,9 +71,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(settings) => demonstrate(&settings),
-        Command::Download { urls, output, settings } => fs::create_dir_all(&output)
-            .map_err(|error| format!("cannot create {}: {error}", output.display()).into())
-            .and_then(|()| download(&urls, &settings, |client| client.into_directory(output))),
+        Command::Download { urls, output, settings } => download(&urls, output, &settings),
     };
     done.unwrap_or_else(|error| {
         console::complain(&format_args!("download_images: {}", batch::chain(&*error)));
@@ -90,16 +81,18 @@ fn main() -> ExitCode {
 
 fn download(
     urls: &[String],
+    output: PathBuf,
     settings: &Settings,
-    into_directory: impl FnOnce(Client) -> download::Downloader,
 ) -> Result<ExitCode, Box<dyn Error>> {
+    fs::create_dir_all(&output)
+        .map_err(|error| format!("cannot create {}: {error}", output.display()))?;
     let pool = pool(settings)?;
     let client = Client::new(Route::Environment, settings.timeout, pool.max_workers());
     let interrupt = Interrupt::on_ctrl_c(&pool, &client)?;
-    let downloader = into_directory(client);
+    let downloader = client.into_directory(output);
 
     let start = Instant::now();
-    let console = Console::new(urls.len());
+    let console = Console::new("downloading", urls.len());
     let summary = batch::download_all(
         &pool,
         names::plan(urls),
@@ -107,8 +100,13 @@ fn download(
         |url, outcome| console.show(url, &outcome),
     );
     console.finish();
-    console::say(&format_args!("{summary} in {}", seconds(start.elapsed())));
-    Ok(exit_code(&summary, &interrupt))
+    console::say(&format_args!("{summary} in {:.2} s", start.elapsed().as_secs_f64()));
+
+    Ok(match summary {
+        _ if interrupt.pressed() => ExitCode::from(INTERRUPTED),
+        Summary { failed: 0, .. } => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    })
 }
 
 fn demonstrate(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
@@ -132,18 +130,4 @@ fn pool(settings: &Settings) -> Result<Arc<ThreadPoolExecutor>, Box<dyn Error>> 
         builder = builder.max_workers(jobs.get());
     }
     Ok(Arc::new(builder.build()?))
-}
-
-fn exit_code(summary: &Summary, interrupt: &Interrupt) -> ExitCode {
-    if interrupt.pressed() {
-        ExitCode::from(INTERRUPTED)
-    } else if summary.failed > 0 {
-        ExitCode::from(FAILED)
-    } else {
-        ExitCode::SUCCESS
-    }
-}
-
-fn seconds(duration: Duration) -> impl std::fmt::Display {
-    format!("{:.2} s", duration.as_secs_f64())
 }

@@ -20,12 +20,14 @@ fn plan(paths: &[&str]) -> Vec<Result<Download, (String, BadUrl)>> {
 }
 
 /// What each path came to, as a user would read it.
+type Outcomes = BTreeMap<String, Result<(String, u64), String>>;
+
 fn run(
     pool: &ThreadPoolExecutor,
     paths: &[&str],
     fetch: impl Fn(&Download) -> Result<u64, DownloadError> + Send + Sync + 'static,
-) -> (Summary, BTreeMap<String, Result<(String, u64), String>>) {
-    let mut outcomes = BTreeMap::new();
+) -> (Summary, Outcomes) {
+    let mut outcomes = Outcomes::new();
     let summary = download_all(pool, plan(paths), fetch, |url, outcome| {
         let outcome = match outcome {
             Ok((name, bytes)) => Ok((name.to_owned(), bytes)),

@@ -52,8 +52,9 @@ fn one_wrong_image_is_found() {
 
         let [first, second] = [0, 1].map(|n: usize| directory.path().join(&downloads[n].name));
         fs::copy(first, second).unwrap();
-        let error = check_all(&pool, &downloads, directory.path()).unwrap_err();
-        assert_eq!(error.to_string(), "1 images are not what the server sent");
+        let error = check_all(&pool, &downloads, directory.path()).unwrap_err().to_string();
+        assert!(error.starts_with("1 images are not what the server sent:\n"), "{error}");
+        assert!(error.contains("picture-1.png: "), "{error}");
     });
 }
 
