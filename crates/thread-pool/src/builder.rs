@@ -74,6 +74,7 @@ pub struct Builder<S = ()> {
     queue_capacity: Option<usize>,
     drop_policy: DropPolicy,
     initializer: Box<dyn Fn() -> Result<S, Box<dyn Error + Send + Sync>> + Send + Sync>,
+    has_initializer: bool,
 }
 
 impl Builder {
@@ -86,6 +87,7 @@ impl Builder {
             queue_capacity: None,
             drop_policy: DropPolicy::default(),
             initializer: Box::new(|| Ok(())),
+            has_initializer: false,
         }
     }
 }
@@ -154,6 +156,7 @@ impl<S: 'static> Builder<S> {
             queue_capacity: self.queue_capacity,
             drop_policy: self.drop_policy,
             initializer: Box::new(move || initializer().map_err(Into::into)),
+            has_initializer: true,
         }
     }
 
@@ -217,6 +220,7 @@ impl<S: 'static> Builder<S> {
             stack_size: self.stack_size,
             queue_capacity,
             initializer,
+            has_initializer: self.has_initializer,
         });
         Ok(ThreadPoolExecutor::from_parts(Arc::new(shared), self.drop_policy))
     }

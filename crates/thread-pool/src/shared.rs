@@ -24,9 +24,10 @@
 //! - awake workers are the rest, `workers - blocked - reserve - leaving`: no more than `max_workers` but for a moment after one
 //!   stops being blocked. A worker that finds that there are too many goes to the reserve before its next task.
 //! - `sleepers`: awake workers, in this sense, that have found nothing to do. Who calls one takes it off the list.
-//! - `searching`: workers that were started or called, or have run out of tasks just now, and look for one. While there is
-//!   one, nobody need be called: it will find the task, and call the next if there are more.
-//! - `available`: workers that will look at the queue without being asked to, or that sleep. A worker becomes available
+//! - `searching`: workers that were called, or have run out of tasks just now, and look for one. While there is one, nobody
+//!   need be called: it will find the task, and call the next if there are more.
+//! - `available`: workers that will look at the queue without being asked to, or that sleep; also those that were started
+//!   just now and need no initializer. A worker becomes available
 //!   *before* it completes its future, and without the lock: whoever waits for that future and then submits must find
 //!   it available, or the pool would start a thread for a task that this one is free to take. Only the worker itself
 //!   lowers it again.
@@ -90,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) stack_size: Option<usize>,
     pub(crate) queue_capacity: Option<NonZeroUsize>,
     pub(crate) initializer: Initializer,
+    /// Whether the initializer does anything.
+    pub(crate) has_initializer: bool,
 }
 
 /// See the head of this file.
@@ -341,7 +344,8 @@ impl Shared {
         }
     }
 
-    /// Calls or starts a worker, if there is one to be had and none is searching already.
+    /// Calls or starts a worker, if there is one to be had and none is going to look anyway: because it searches, or because
+    /// it is available and awake, and so has yet to pass through `found`, `busy` or `rest`, which look again.
     fn call_somebody(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.searching > 0 {
             return;
@@ -350,7 +354,9 @@ impl Shared {
             Some(call) => Some(call),
             // If no thread is to be had, those that there are will come to the task when they have done what they are
             // doing; if all of them wait for it, nothing but a thread can help.
-            None if self.may_start(&state) => self.start_worker(&mut state).ok().flatten(),
+            None if self.may_start(&state) && self.available.load(Ordering::Acquire) == 0 => {
+                self.start_worker(&mut state).ok().flatten()
+            }
             None => None,
         };
         drop(state);
@@ -420,12 +426,17 @@ impl Shared {
             running: Mutex::new(None),
             tally: Tally::default(),
         });
-        let worker = worker::Builder { deque, parker, seat: Arc::clone(&seat) };
+        // It will take a task as soon as it is up, and another start for that task would be one too many; unless it has
+        // to be made ready first, which may take any time.
+        let available = !self.config.has_initializer;
+        let worker = worker::Builder { deque, parker, seat: Arc::clone(&seat), available };
         let shared = Arc::clone(self);
         let handle = builder.spawn(move || worker::run(&shared, worker))?;
         state.next_index += 1;
         state.workers += 1;
-        state.searching += 1;
+        if available {
+            self.available.fetch_add(1, Ordering::Relaxed);
+        }
         state.seats.push(seat);
         self.hints.generation.fetch_add(1, Ordering::Release);
         self.publish(state);
@@ -463,16 +474,11 @@ impl Shared {
         }
         self.publish_queue(&state);
         self.announce_room(&state);
-        self.withdraw(worker);
-        self.stop_searching(&mut state, worker);
-        if more > 0 || !state.queue.is_empty() {
-            self.call_somebody(state);
-        }
         Some(first)
     }
 
-    /// Takes one task out of the queue for a worker that may have others in its deque.
-    pub(crate) fn take_one(&self, worker: &Worker) -> Option<Task> {
+    /// Takes one task out of the queue for a worker that has others in its deque.
+    pub(crate) fn take_one(&self) -> Option<Task> {
         if !self.has_queued() {
             return None;
         }
@@ -480,21 +486,21 @@ impl Shared {
         let task = state.queue.pop_front()?;
         self.publish_queue(&state);
         self.announce_room(&state);
-        self.withdraw(worker);
         Some(task)
     }
 
-    /// A worker has stolen a task.
-    pub(crate) fn stole(self: &Arc<Self>, worker: &Worker) {
+    /// A worker has found a task, wherever. If somebody may have relied on it to find theirs as well, another is called.
+    pub(crate) fn found(self: &Arc<Self>, worker: &Worker) {
+        if !worker.available.get() && !worker.searching.get() {
+            return;
+        }
+        let mut state = self.lock();
         self.withdraw(worker);
-        if worker.searching.get() {
-            let mut state = self.lock();
-            self.stop_searching(&mut state, worker);
-            // Whoever pushed to a deque meanwhile may have relied on this worker to find it.
-            fence(Ordering::SeqCst);
-            if state.has_tasks() {
-                self.call_somebody(state);
-            }
+        self.stop_searching(&mut state, worker);
+        // Invariant 2: whoever pushed to a deque and saw a searcher pushed before this look.
+        fence(Ordering::SeqCst);
+        if state.has_tasks() {
+            self.call_somebody(state);
         }
     }
 

@@ -75,6 +75,8 @@ pub(crate) struct Builder {
     pub(crate) deque: Deque<Task>,
     pub(crate) parker: Parker,
     pub(crate) seat: Arc<Seat>,
+    /// Whether it was counted as available when it was started.
+    pub(crate) available: bool,
 }
 
 /// A worker, as seen by its own thread.
@@ -90,6 +92,8 @@ pub(crate) struct Worker {
     /// The seats to steal from, and the generation that they are of.
     others: RefCell<(Vec<Arc<Seat>>, usize)>,
     ticks: Cell<u32>,
+    /// Whether it has submitted any of the tasks that are in its deque.
+    feeds_itself: Cell<bool>,
     /// How many tasks to take at once, and when, and at which tick, that was done last.
     batch: Cell<(usize, Instant, u32)>,
     /// Searches in vain, one after another.
@@ -105,7 +109,7 @@ pub(crate) struct Worker {
 
 /// The life of a worker thread.
 pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
-    let Builder { deque, parker, seat } = builder;
+    let Builder { deque, parker, seat, available } = builder;
     POOL.set(Some(shared.id));
     match initialize(shared) {
         Ok(state) => {
@@ -115,11 +119,11 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 deque,
                 parker,
                 seat,
-                available: Cell::new(false),
-                // Counted by whoever started it.
-                searching: Cell::new(true),
+                available: Cell::new(available),
+                searching: Cell::new(false),
                 others: RefCell::new((Vec::new(), 0)),
                 ticks: Cell::new(0),
+                feeds_itself: Cell::new(false),
                 batch: Cell::new((1, Instant::now(), 0)),
                 disappointments: Cell::new(0),
                 sleeps: Cell::new(0),
@@ -166,6 +170,7 @@ impl Worker {
                 && let Some(task) = task.take()
             {
                 worker.seat.tally.submitted();
+                worker.feeds_itself.set(true);
                 worker.deque.push(task);
             }
         });
@@ -206,10 +211,8 @@ impl Worker {
         self.ticks.set(ticks);
         loop {
             if !self.shared.hints.surplus.load(Ordering::Relaxed) {
-                if let Some(task) = self.look_elsewhere(ticks) {
-                    return Some(task);
-                }
-                if let Some(task) = self.look() {
+                if let Some(task) = self.look_elsewhere(ticks).or_else(|| self.look()) {
+                    self.shared.found(self);
                     return Some(task);
                 }
                 if self.search() {
@@ -226,17 +229,17 @@ impl Worker {
     /// A task from wherever there is one.
     fn look(&self) -> Option<Task> {
         if let Some(task) = self.deque.pop() {
-            // Available, if a waker that this thread ran has submitted it after the deque was found empty.
-            self.shared.withdraw(self);
             return Some(task);
         }
+        self.feeds_itself.set(false);
         self.shared.take_batch(self).or_else(|| self.steal())
     }
 
     /// Now and then, a task from where this worker does not look as long as it has some.
     fn look_elsewhere(&self, ticks: u32) -> Option<Task> {
         match ticks % FAIRNESS_INTERVAL {
-            0 => self.shared.take_one(self),
+            // What it has taken out of the queue itself is older than what is there now, and comes first.
+            0 if self.feeds_itself.get() => self.shared.take_one(),
             HALF_WAY => self.steal(),
             _ => None,
         }
@@ -272,7 +275,6 @@ impl Worker {
                 match seat.stealer.steal_batch_and_pop(&self.deque) {
                     Steal::Success(task) => {
                         self.seat.tally.stole();
-                        self.shared.stole(self);
                         return Some(task);
                     }
                     Steal::Retry => {}

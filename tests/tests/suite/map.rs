@@ -36,17 +36,19 @@ pub(super) fn f077_inputs_are_zipped_by_zip(executor: impl Executor) {
     assert_eq!(sums.collect::<Result<Vec<_>, _>>().unwrap(), [11, 22]);
 }
 
-/// Without options an endless input is read no further than some window.
+/// Without options an endless input is read no further than some window, which is no larger than a bounded number of
+/// bounded chunks for each worker.
 pub(super) fn f078_the_default_window_is_bounded(executor: impl Executor) {
-    let read = Cell::new(0_usize);
+    let read = Cell::new(0_u64);
     let input = (0..).inspect(|_| read.set(read.get() + 1));
     let mut doubled = executor.map(double, input);
-    let window = read.get();
-    assert!(window >= executor.max_workers(), "{window} items keep not even every worker busy");
-    for n in 0..100 {
+    let workers = executor.max_workers() as u64;
+    assert!(read.get() >= workers, "{} items keep not even every worker busy", read.get());
+    assert!(read.get() <= 100 * workers, "{} items before anything is known", read.get());
+    for n in 0..10_000 {
         assert_eq!(doubled.next().unwrap().unwrap(), 2 * n);
     }
-    assert!(read.get() <= window + 100);
+    assert!(read.get() - 10_000 <= 100_000 * workers, "{} items", read.get());
 }
 
 /// `unbounded` is Python's default: everything is read and submitted by the call.

@@ -25,7 +25,6 @@ impl Shared {
         let tasks = {
             let mut state = self.lock();
             state.broken.get_or_insert_with(|| broken.clone());
-            state.searching -= 1;
             state.leaving += 1;
             state.seats.retain(|other| !Arc::ptr_eq(other, seat));
             self.hints.generation.fetch_add(1, Ordering::Release);

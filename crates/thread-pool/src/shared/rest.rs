@@ -80,7 +80,13 @@ impl Shared {
         }
         state.reserve.push(Arc::clone(&worker.seat));
         self.publish(&state);
-        drop(state);
+        // It may have been called for a task, and passes the call on to a worker that stays.
+        fence(Ordering::SeqCst);
+        if state.has_tasks() {
+            self.call_somebody(state);
+        } else {
+            drop(state);
+        }
         self.park(worker, Some(RESERVE_KEEP_ALIVE), |state| &mut state.reserve)
     }
 
