@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// More threads than any pool has that is measured with this.
-const THREADS_MAX: usize = 64;
+/// More threads than a program has that is measured with this, one after the other.
+const THREADS_MAX: usize = 1024;
 
 /// The shortest nap of the reader. Each costs as much as dozens of tasks.
 const NAP_MIN: Duration = Duration::from_micros(100);
@@ -38,29 +38,46 @@ pub(crate) fn add(value: u64) {
     let slot = MINE.get().unwrap_or_else(claim);
     // Nobody else writes here, so loads and stores do.
     slot.sum.store(slot.sum.load(Ordering::Relaxed).wrapping_add(value), Ordering::Relaxed);
-    // Release: pairs with the Acquire in `wait_for`; whoever sees the count sees the sum.
+    // Release: pairs with the Acquire in `now`; whoever sees the count sees the sum.
     slot.count.store(slot.count.load(Ordering::Relaxed) + 1, Ordering::Release);
 }
 
 #[cold]
 fn claim() -> &'static Slot {
-    let index = NEXT.fetch_add(1, Ordering::Relaxed);
+    let index = NEXT.fetch_add(1, Ordering::AcqRel);
     let slot = SLOTS.get(index).expect("no pool has that many threads");
     MINE.set(Some(slot));
     slot
 }
 
-/// Sleeps until that many tasks have been counted since the program began, and returns the sum of what came of them.
-pub(crate) fn wait_for(count: u64, since: Instant) -> u64 {
-    loop {
-        let counted: u64 = SLOTS.iter().map(|slot| slot.count.load(Ordering::Acquire)).sum();
-        assert!(counted <= count, "a task ran twice");
-        if counted == count {
-            return SLOTS
-                .iter()
-                .map(|slot| slot.sum.load(Ordering::Relaxed))
-                .fold(0, u64::wrapping_add);
+/// What has been counted at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tally {
+    count: u64,
+    sum: u64,
+    at: Instant,
+}
+
+impl Tally {
+    /// Of all threads, up to now.
+    pub(crate) fn now() -> Self {
+        let at = Instant::now();
+        let slots = &SLOTS[..NEXT.load(Ordering::Acquire).min(THREADS_MAX)];
+        let count = slots.iter().map(|slot| slot.count.load(Ordering::Acquire)).sum();
+        let sums = slots.iter().map(|slot| slot.sum.load(Ordering::Relaxed));
+        Self { count, sum: sums.fold(0, u64::wrapping_add), at }
+    }
+
+    /// Sleeps until that many tasks have been counted since then, and returns the sum of what came of them.
+    pub(crate) fn wait_for(self, count: u64) -> u64 {
+        loop {
+            let now = Self::now();
+            let counted = now.count - self.count;
+            assert!(counted <= count, "a task ran twice");
+            if counted == count {
+                return now.sum.wrapping_sub(self.sum);
+            }
+            thread::sleep(((now.at - self.at) / NAP_PART).max(NAP_MIN));
         }
-        thread::sleep((since.elapsed() / NAP_PART).max(NAP_MIN));
     }
 }

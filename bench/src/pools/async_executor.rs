@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_executor::{Executor, Task};
+use futures::channel::oneshot;
 use futures_lite::future::block_on;
 
 use super::{Fire, Pool, Submit};
@@ -26,7 +27,10 @@ impl Pool for AsyncExecutor {
             (0..workers).map(|_| oneshot::channel::<()>()).unzip();
         let threads = stopped.into_iter().map(|stopped| {
             let executor = Arc::clone(&executor);
-            thread::spawn(move || drop(block_on(executor.run(stopped.into_future()))))
+            thread::spawn(move || {
+                // The error is that the sender is gone, which is the signal.
+                block_on(executor.run(stopped)).unwrap_or_default();
+            })
         });
         Self { threads: threads.collect(), executor, stops }
     }

@@ -36,7 +36,7 @@ impl Submit for Futures {
         &self,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> Self::Handle<T> {
-        let spawned = (&self.0).spawn_with_handle(async move { task() });
+        let spawned = self.0.spawn_with_handle(async move { task() });
         spawned.expect("a pool that runs takes tasks")
     }
 

@@ -91,10 +91,8 @@ pub(crate) trait Join: Pool {
     type Context<'a>;
 
     /// Calls the closure from where forks are cheapest.
-    fn enter<R: Send>(
-        &self,
-        closure: impl for<'a> FnOnce(&mut Self::Context<'a>) -> R + Send,
-    ) -> R;
+    fn enter<R: Send>(&self, closure: impl for<'a> FnOnce(&mut Self::Context<'a>) -> R + Send)
+    -> R;
 
     /// Runs both.
     fn join<A: Send, B: Send>(

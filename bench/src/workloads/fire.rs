@@ -1,13 +1,13 @@
 //! `fire_and_forget`: one thread gives the pool many empty tasks without handles.
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
 
 use super::{Settings, Unit, Workload, ready, sum_below};
 use crate::{
     goal::Goal,
     measure::{Sample, Stopwatch},
     pools::{Fire, firing},
-    tally,
+    tally::{self, Tally},
 };
 
 const TASKS: u64 = 1_000_000;
@@ -27,12 +27,12 @@ fn fire<P: Fire>(settings: &Settings) -> Sample {
     let pool = P::start(settings.workers);
     ready(&pool, settings);
     let n = settings.count(TASKS);
+    let before = Tally::now();
     let watch = Stopwatch::start();
-    let begin = Instant::now();
     for index in 0..n {
         pool.fire(move || tally::add(black_box(index)));
     }
-    let sum = tally::wait_for(n, begin);
+    let sum = before.wait_for(n);
     let cost = watch.stop();
     assert_eq!(sum, sum_below(n));
     pool.stop();

@@ -6,11 +6,7 @@ use super::{Contender, Settings, Unit, Workload, ready, sum_below};
 use crate::{
     goal::Goal,
     measure::{Cost, Sample, Stopwatch},
-    pools::{
-        AsyncExecutor, AsyncTask, Blocking, Fire, Futures, Map, Ours, Pool, Queue, Rayon,
-        RayonOneshot, RustyPool, SpawnBlocking, StdThreads, Submit, Threadpool, Tokio, mapping,
-        submitters,
-    },
+    pools::{Fire, Map, Ours, Pool, Rayon, StdThreads, Submit, mapping, submitters},
     work::{sum_of_work, work},
 };
 
@@ -106,26 +102,27 @@ fn short_tasks<P: Submit>(settings: &Settings) -> Sample {
 }
 
 fn ramp<P: Map + Fire>(settings: &Settings) -> Sample {
-    ramp_by::<P>(settings, |pool, n, item| pool.map(n, item))
+    ramp_by::<P>(settings, |pool, n, per_item| pool.map(n, ramp_item(per_item)))
 }
 
 fn ramp_tasks<P: Submit>(settings: &Settings) -> Sample {
-    ramp_by::<P>(settings, |pool, n, item| by_tasks(pool, n, item))
+    ramp_by::<P>(settings, |pool, n, per_item| by_tasks(pool, n, ramp_item(per_item)))
 }
 
-fn ramp_by<P: Fire>(
-    settings: &Settings,
-    map: impl FnOnce(&P, u64, RampItem) -> Vec<u64>,
-) -> Sample {
+fn ramp_by<P: Fire>(settings: &Settings, map: impl FnOnce(&P, u64, u64) -> Vec<u64>) -> Sample {
     let pool = P::start(settings.workers);
     ready(&pool, settings);
     let n = settings.count(RAMP_ITEMS);
     let per_item = settings.steps_per_microsecond * RAMP_TOP / n;
-    let (results, cost) = timed(|| map(&pool, n, RampItem { per_item }));
+    let (results, cost) = timed(|| map(&pool, n, per_item));
     let expected = (0..n).map(|item| sum_of_work(item, 1, item * per_item));
     assert!(expected.eq(results), "every result in its place");
     pool.stop();
     Sample::per_operation(&cost, n)
+}
+
+fn ramp_item(per_item: u64) -> impl Fn(u64) -> u64 + Copy + Send + Sync + 'static {
+    move |item| work(item, item * per_item)
 }
 
 fn by_tasks<P: Submit>(
@@ -144,13 +141,8 @@ fn affordable(n: u64, map: impl Fn(u64)) -> u64 {
     let trial = n / TRIAL;
     let begin = Instant::now();
     map(trial);
-    let expected = begin.elapsed().as_secs_f64() * TRIAL as f64;
-    let part = SPAN_MAX.as_secs_f64() / expected;
-    if part >= 1.0 {
-        return n;
-    }
-    // In whole parts of the trial.
-    (1..TRIAL).find(|parts| *parts as f64 >= part * TRIAL as f64).unwrap_or(TRIAL) * trial
+    let trials = SPAN_MAX.as_nanos() / begin.elapsed().as_nanos().max(1);
+    trial * u64::try_from(trials).unwrap_or(u64::MAX).clamp(1, TRIAL)
 }
 
 fn timed<R>(f: impl FnOnce() -> R) -> (R, Cost) {

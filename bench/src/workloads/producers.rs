@@ -1,13 +1,13 @@
 //! Many producers: several threads submit at the same time, with and without handles.
 
-use std::{hint::black_box, sync::Barrier, thread, time::Instant};
+use std::{hint::black_box, sync::Barrier, thread};
 
-use super::{Settings, Unit, Workload, ready, sum_below, submit::submit_collect};
+use super::{Settings, Unit, Workload, ready, submit::submit_collect, sum_below};
 use crate::{
     goal::Goal,
     measure::{Cost, Sample, Stopwatch},
     pools::{Fire, Submit, firing, submitters},
-    tally,
+    tally::{self, Tally},
 };
 
 const PRODUCERS: u64 = 4;
@@ -34,14 +34,14 @@ fn fire<P: Fire>(settings: &Settings) -> Sample {
     let pool = P::start(settings.workers);
     ready(&pool, settings);
     let n = settings.count(TASKS_EACH);
-    let mut sum = 0;
+    let (before, mut sum) = (Tally::now(), 0);
     let cost = produce(
         || {
             for index in 0..n {
                 pool.fire(move || tally::add(black_box(index)));
             }
         },
-        |begin| sum = tally::wait_for(PRODUCERS * n, begin),
+        || sum = before.wait_for(PRODUCERS * n),
     );
     assert_eq!(sum, PRODUCERS * sum_below(n));
     pool.stop();
@@ -52,25 +52,25 @@ fn collect<P: Submit>(settings: &Settings) -> Sample {
     let pool = P::start(settings.workers);
     ready(&pool, settings);
     let n = settings.count(TASKS_EACH);
-    let cost = produce(|| assert_eq!(submit_collect(&pool, n), sum_below(n)), |_| {});
+    let cost = produce(|| assert_eq!(submit_collect(&pool, n), sum_below(n)), || {});
     pool.stop();
     Sample::per_operation(&cost, PRODUCERS * n)
 }
 
 /// Calls `each` on all producers at once. The cost is that until all have returned, and `last` has.
-fn produce(each: impl Fn() + Sync, last: impl FnOnce(Instant)) -> Cost {
+fn produce(each: impl Fn() + Sync, last: impl FnOnce()) -> Cost {
     let start = Barrier::new(usize::try_from(PRODUCERS).expect("a few") + 1);
-    let (watch, begin) = thread::scope(|scope| {
+    let watch = thread::scope(|scope| {
         for _ in 0..PRODUCERS {
             scope.spawn(|| {
                 start.wait();
                 each();
             });
         }
-        let watch = (Stopwatch::start(), Instant::now());
+        let watch = Stopwatch::start();
         start.wait();
         watch
     });
-    last(begin);
+    last();
     watch.stop()
 }
