@@ -14,7 +14,7 @@
 //! One allocation holds all of it for as long as nobody has to wait and nothing fails. Waiters and the failure, which may be
 //! looked at by several at once, lie behind a lock in a second one; the state word says whether it is worth looking.
 
-use std::{convert::Infallible, sync::Arc, task::Waker};
+use std::{convert::Infallible, mem, sync::Arc, task::Waker};
 
 use crate::{
     error::TaskError,
@@ -27,7 +27,7 @@ use crate::{
     sync::{AtomicUsize, Mutex, Ordering, lock},
     task::Ran,
     waiter::{self, Waiter, WaiterKey, WaiterList},
-    worker::{self, PoolId},
+    worker::{Nested, PoolId},
 };
 
 /// What every future has, whatever it is a future of.
@@ -45,6 +45,8 @@ struct Side {
     waiters: WaiterList,
     /// Why there is no value. Written before the future finishes, and only if it fails.
     failure: Option<TaskError>,
+    /// Whoever ended the future is running its callbacks.
+    calling: bool,
 }
 
 impl Header {
@@ -85,15 +87,19 @@ impl Header {
         self.word.abandon()
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.word.load().is_abandoned()
+    }
+
     pub(crate) fn set_pool(&self, pool: PoolId) {
         // Relaxed: whoever acts on it goes through the state word's compare-and-swap first.
         self.pool.store(pool.get(), Ordering::Relaxed);
     }
 
-    /// Whether the calling thread is a worker of the pool that the task is queued in.
-    pub(crate) fn is_ours_to_run(&self) -> bool {
+    /// Leave to run the task, if the calling thread is a worker of the pool that the task is queued in.
+    pub(crate) fn nest(&self) -> Option<Nested> {
         let pool = self.pool.load(Ordering::Relaxed);
-        pool != PoolId::NONE && worker::current_pool().map(PoolId::get) == Some(pool)
+        if pool == PoolId::NONE { None } else { Nested::enter(pool) }
     }
 
     pub(crate) fn start(&self) -> Start {
@@ -136,17 +142,13 @@ impl Header {
     /// Sees to it that `waker` is woken when the future ends. False if it has ended.
     pub(crate) fn register_waker(&self, key: &mut Option<WaiterKey>, waker: &Waker) -> bool {
         if let Some(registered) = *key {
-            let replaced = match &mut *lock(&self.side) {
-                Some(side) => side.waiters.replace_waker(registered, waker),
-                None => Err(()),
-            };
-            if let Ok(previous) = replaced {
-                drop(previous);
-                // If the entry is still there, whoever ends the future will find it.
-                return true;
+            // If the entry is still there, whoever ends the future will find it.
+            let still_there =
+                self.wakes(registered, waker) || self.replace_waker(registered, waker.clone());
+            if !still_there {
+                *key = None;
             }
-            *key = None;
-            return false;
+            return still_there;
         }
         match self.register(Waiter::Waker(waker.clone())) {
             Ok(registered) => {
@@ -154,6 +156,26 @@ impl Header {
                 true
             }
             Err(_ended) => false,
+        }
+    }
+
+    /// Whether the entry is there and wakes the same task as `waker`.
+    fn wakes(&self, key: WaiterKey, waker: &Waker) -> bool {
+        let mut side = lock(&self.side);
+        let current = side.as_mut().and_then(|side| side.waiters.waker_mut(key));
+        current.is_some_and(|current| current.will_wake(waker))
+    }
+
+    /// Puts `waker` into the entry, if that is still there.
+    fn replace_waker(&self, key: WaiterKey, mut waker: Waker) -> bool {
+        // Swapped, so that what is replaced is dropped with the argument: after the lock is released.
+        let mut side = lock(&self.side);
+        match side.as_mut().and_then(|side| side.waiters.waker_mut(key)) {
+            Some(current) => {
+                mem::swap(current, &mut waker);
+                true
+            }
+            None => false,
         }
     }
 
@@ -169,9 +191,36 @@ impl Header {
         }
     }
 
+    /// Of a future that has failed: whether there are callbacks that may still look at the error.
+    ///
+    /// If so, whoever runs them looks afterwards whether the error is to be reported. The last handle's drop says that
+    /// it is gone and then asks this; the other side takes back `calling`, under the same lock, and then looks whether
+    /// the handle is gone. So one of the two sees the other, and `report_unread` sees to it that only one reports.
+    pub(crate) fn has_callbacks_to_come(&self) -> bool {
+        lock(&self.side).as_ref().is_some_and(|side| side.calling || side.waiters.has_callbacks())
+    }
+
+    /// How many entries there are.
+    #[cfg(test)]
+    pub(crate) fn waiters(&self) -> usize {
+        lock(&self.side).as_ref().map_or(0, |side| side.waiters.len())
+    }
+
     fn notify(&self, outcome: Outcome) {
-        let entries = lock(&self.side).as_mut().map(|side| side.waiters.take()).unwrap_or_default();
+        let entries = lock(&self.side).as_mut().map(Side::take_waiters).unwrap_or_default();
         waiter::notify(|| self.id(), outcome, entries);
+        if outcome == Outcome::Failed
+            && let Some(side) = &mut *lock(&self.side)
+        {
+            side.calling = false;
+        }
+    }
+}
+
+impl Side {
+    fn take_waiters(self: &mut Box<Self>) -> Vec<(WaiterKey, Waiter)> {
+        self.calling = self.waiters.has_callbacks();
+        self.waiters.take()
     }
 }
 
@@ -199,6 +248,12 @@ pub(crate) trait AnyCell: Send + Sync {
 
     /// What the outcome would be, for descriptions.
     fn value_type(&self) -> &'static str;
+
+    /// What to register in the header for `observer`; another one for a cell that calls a failure what its header does
+    /// not.
+    fn observer(&self, observer: Arc<dyn Observer>) -> Arc<dyn Observer> {
+        observer
+    }
 }
 
 /// A cell seen by a reader of its value.
@@ -235,7 +290,7 @@ impl dyn AnyCell + '_ {
     /// Tells `observer` of the start and the end, from wherever the future is now.
     pub(crate) fn observe(&self, observer: &Arc<dyn Observer>) {
         let header = self.header();
-        match header.register(Waiter::Observer(Arc::clone(observer))) {
+        match header.register(Waiter::Observer(self.observer(Arc::clone(observer)))) {
             Ok(_) => {
                 // If it started before the registration, its starter saw no observer. If it starts just now, both
                 // of us say so, which observers allow for.
@@ -375,12 +430,16 @@ impl<W: Send, T: Send> Running<'_, W, T> {
         if before.has_waiters() {
             header.notify(if error.is_some() { Outcome::Failed } else { Outcome::Succeeded });
         }
-        if before.is_abandoned() {
-            // After the callbacks, which may be all that was meant to look at it.
-            match &error {
-                Some(error) => header.report_unread(error),
-                None => drop_contained(|| self.core.drop_outcome()),
+        match &error {
+            // After the callbacks, which may be all that was meant to look at it. A handle that was dropped while they
+            // ran has left it to us.
+            Some(error)
+                if before.is_abandoned() || before.has_waiters() && header.is_abandoned() =>
+            {
+                header.report_unread(error);
             }
+            None if before.is_abandoned() => drop_contained(|| self.core.drop_outcome()),
+            _ => {}
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct CompletionSet<F: AnyFuture> {
     next_token: u64,
     entries: HashMap<u64, Entry<F>>,
     /// Tokens of futures that this thread, if it is a worker of their pool, may still find unstarted. Each is looked
-    /// at once.
+    /// at once. Some may have left the set, but never many more than are in it.
     to_help: VecDeque<u64>,
 }
 
@@ -82,10 +82,14 @@ impl<F: AnyFuture> CompletionSet<F> {
                 None
             }
         };
+        self.entries.insert(token, Entry { future, key });
         if key.is_some() && worker::current_pool().is_some() {
+            // A set that lives long and never has to wait would keep the tokens of all that was ever in it.
+            if self.to_help.len() >= 2 * self.entries.len() + 8 {
+                self.to_help.retain(|token| self.entries.contains_key(token));
+            }
             self.to_help.push_back(token);
         }
-        self.entries.insert(token, Entry { future, key });
     }
 
     /// How many futures are in the set, whether or not they have ended.
@@ -160,6 +164,12 @@ impl<F: AnyFuture> CompletionSet<F> {
             Some(token) => Ok(self.remove(token)),
             None => Err(TimeoutError::new(())),
         }
+    }
+
+    /// How many tokens are kept to help with.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn to_help(&self) -> usize {
+        self.to_help.len()
     }
 
     fn remove(&mut self, token: u64) -> Option<F> {

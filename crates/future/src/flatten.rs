@@ -1,21 +1,35 @@
 //! A cell in front of another that turns a returned `Err` into the future's own error.
 
-use std::error::Error;
+//!
+//! Whoever completes the source takes a returned `Err` for a value. So two things that the completion of any other
+//! future sees to are seen to here: that a failure which nobody looked at is reported, and that observers count it as a
+//! failure.
+
+use std::{
+    error::Error,
+    sync::{Arc, Weak},
+};
 
 use crate::{
-    cell::{AnyCell, Cell, Header},
+    cell::{AnyCell, Cell, Header, drop_contained},
     error::TaskError,
-    future::Future,
+    future::{Future, add_callback},
     panic::Panic,
+    progress::{Observer, Outcome},
     sync::{Mutex, lock},
     task::Ran,
 };
 
 /// Shares the header of the future it flattens, and keeps what it took from that future's slot.
-pub(crate) struct Flatten<T, E> {
+pub(crate) struct Flatten<T, E>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+{
     source: Future<Result<T, E>>,
     /// Filled from the source by the first who looks after it has ended.
     settled: Mutex<Option<Settled<T>>>,
+    this: Weak<Self>,
 }
 
 enum Settled<T> {
@@ -25,11 +39,11 @@ enum Settled<T> {
 
 impl<T, E> Flatten<T, E>
 where
-    T: Send,
-    E: Into<Box<dyn Error + Send + Sync>> + Send,
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
-    pub(crate) fn new(source: Future<Result<T, E>>) -> Self {
-        Self { source, settled: Mutex::new(None) }
+    pub(crate) fn new(source: Future<Result<T, E>>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self { source, settled: Mutex::new(None), this: Weak::clone(this) })
     }
 
     /// Lets `f` at the settled outcome of a future that has ended.
@@ -37,25 +51,83 @@ where
         let mut settled = lock(&self.settled);
         let settled = settled.get_or_insert_with(|| {
             // The source's own error was not looked at yet: this is a way of asking, not of reading.
-            let outcome =
-                match self.source.cell().take() {
-                    Ok(Ok(value)) => Ok(value),
-                    // The conversion is the user's code. It cannot reach this cell, so running it under the lock is
-                    // safe as long as it does not unwind through it.
-                    Ok(Err(error)) => Err(Panic::catch(|| TaskError::failed(error))
-                        .unwrap_or_else(TaskError::Panicked)),
-                    Err(error) => Err(error),
-                };
-            Settled::Full(outcome)
+            Settled::Full(self.source.cell().take().and_then(|returned| returned.map_err(failed)))
         });
         f(settled)
     }
 }
 
+/// Makes a returned error one of the task.
+///
+/// The conversion is the user's code. It cannot reach the cell, so running it under the cell's lock is safe as long as it
+/// does not unwind through it.
+fn failed<E: Into<Box<dyn Error + Send + Sync>>>(error: E) -> TaskError {
+    Panic::catch(|| TaskError::failed(error)).unwrap_or_else(TaskError::Panicked)
+}
+
+/// Nobody can look at the outcome any more.
+impl<T, E> Drop for Flatten<T, E>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+{
+    fn drop(&mut self) {
+        let source = self.source.cell();
+        if source.header().is_done() {
+            // What the source itself failed with is reported by whoever reports that of any future.
+            if source.error().is_none()
+                && let Some(error) = self.error()
+            {
+                source.header().report_unread(&error);
+            }
+            // The thread that lets go last may be a worker that has to live on.
+            let left = lock(&self.settled).take();
+            drop_contained(|| drop(left));
+            return;
+        }
+        // Not a strong reference: the cell would keep itself alive if it were never completed. Whoever completes it has
+        // one.
+        let source = Arc::downgrade(source);
+        let report = move || {
+            let Some(source) = source.upgrade() else { return };
+            match source.take() {
+                Ok(Err(error)) => source.header().report_unread(&failed(error)),
+                outcome => drop_contained(|| drop(outcome)),
+            }
+        };
+        add_callback(&**self.source.cell(), Box::new(report));
+    }
+}
+
+/// An observer of a flattened future.
+struct Flattened<T, E>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+{
+    cell: Arc<Flatten<T, E>>,
+    observer: Arc<dyn Observer>,
+}
+
+impl<T, E> Observer for Flattened<T, E>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+{
+    fn started(&self) {
+        self.observer.started();
+    }
+
+    fn ended(&self, outcome: Outcome) {
+        let failed = outcome == Outcome::Succeeded && self.cell.error().is_some();
+        self.observer.ended(if failed { Outcome::Failed } else { outcome });
+    }
+}
+
 impl<T, E> AnyCell for Flatten<T, E>
 where
-    T: Send,
-    E: Into<Box<dyn Error + Send + Sync>> + Send,
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
     fn header(&self) -> &Header {
         self.source.cell().header()
@@ -95,12 +167,20 @@ where
     fn value_type(&self) -> &'static str {
         std::any::type_name::<T>()
     }
+
+    fn observer(&self, observer: Arc<dyn Observer>) -> Arc<dyn Observer> {
+        // Always there: whoever calls this holds the cell.
+        match self.this.upgrade() {
+            Some(cell) => Arc::new(Flattened { cell, observer }),
+            None => observer,
+        }
+    }
 }
 
 impl<T, E> Cell<T> for Flatten<T, E>
 where
-    T: Send,
-    E: Into<Box<dyn Error + Send + Sync>> + Send,
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
     fn take(&self) -> Result<T, TaskError> {
         self.with_settled(|settled| {

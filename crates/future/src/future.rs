@@ -56,7 +56,7 @@ pub struct Future<T> {
     cell: Arc<dyn Cell<T>>,
     /// The entry of the async task that awaits this future.
     waker: Option<WaiterKey>,
-    /// Whether the outcome was moved out by a method that consumes the handle, and the rest is seen to.
+    /// Whether the outcome was moved out, and the rest is seen to.
     read: bool,
 }
 
@@ -179,24 +179,27 @@ impl<T> Future<T> {
         outcome
     }
 
-    /// Moves the outcome out of a future that has ended, and lets go of it.
     fn into_outcome(mut self) -> Result<T, TaskError> {
+        self.hand_over()
+    }
+
+    /// Moves the outcome out of a future that has ended, and lets go of it.
+    fn hand_over(&mut self) -> Result<T, TaskError> {
         self.read = true;
         if self.waker.is_some() {
-            // Its entry is gone with the list, which was emptied when the future ended.
+            // Its entry is gone with the list, which is emptied when the future ends.
             self.waker = None;
+        }
+        if self.cell.header().snapshot().is_failed() {
+            // First of all: whoever ended the future may be about to report a failure that nobody looked at, and must
+            // not see the handle gone and this not done.
+            self.cell.header().observe_failure();
         }
         let outcome = self.cell.take_and_abandon();
         if outcome.is_err() {
             self.cell.header().observe_failure();
         }
         outcome
-    }
-
-    /// As `poll`, for readers that take the outcome elsewhere.
-    pub(crate) fn poll_done(&mut self, cx: &Context<'_>) -> bool {
-        let header = self.cell.header();
-        header.is_done() || !header.register_waker(&mut self.waker, cx.waker())
     }
 }
 
@@ -220,7 +223,7 @@ where
     /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
     /// ```
     pub fn flatten(self) -> Future<T> {
-        Future::new(Arc::new(Flatten::new(self)) as _)
+        Future::new(Flatten::new(self) as _)
     }
 }
 
@@ -272,7 +275,13 @@ impl<T> std::future::Future for Future<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.poll_done(cx) { Poll::Ready(self.take()) } else { Poll::Pending }
+        assert!(!self.read, "polled a future that has handed out its outcome already");
+        let this = &mut *self;
+        let header = this.cell.header();
+        if !header.is_done() && header.register_waker(&mut this.waker, cx.waker()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(this.hand_over())
     }
 }
 
@@ -292,6 +301,7 @@ impl<T> Drop for Future<T> {
         }
         if !before.is_observed()
             && let Some(error) = self.cell.error()
+            && !header.has_callbacks_to_come()
         {
             header.report_unread(&error);
         }
@@ -334,6 +344,8 @@ pub(crate) fn describe(
         State::Cancelled => f.write_str("cancelled)"),
         State::Finished => match cell.error() {
             Some(TaskError::Panicked(_)) => f.write_str("finished, panicked)"),
+            // The task's own words are as much a value as what it returns.
+            Some(TaskError::Failed(_)) => f.write_str("finished, failed)"),
             Some(error) => write!(f, "finished, failed: {error})"),
             None => write!(f, "finished, returned {})", cell.value_type()),
         },

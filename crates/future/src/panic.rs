@@ -8,7 +8,7 @@
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
-    cell::{Cell, RefCell},
+    cell::Cell,
     fmt,
     panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind},
     sync::{Arc, Mutex, Once, PoisonError},
@@ -41,7 +41,8 @@ impl Panic {
         install_hook();
         let _inside = Inside::enter();
         catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-            let Details { location, backtrace } = DETAILS.take();
+            let noted = swap_noted(None).map(|noted| *noted);
+            let Details { location, backtrace } = noted.unwrap_or_default();
             let message = message_of(&*payload);
             Self(Arc::new(Caught {
                 message,
@@ -162,29 +163,39 @@ struct Details {
 thread_local! {
     /// How many calls of `catch` this thread is inside of.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// Whether there is anything in `DETAILS`; cheaper to ask, since it needs no destructor.
-    static NOTED: Cell<bool> = const { Cell::new(false) };
-    /// What the hook noted of the latest panic in this thread.
-    static DETAILS: RefCell<Details> = const { RefCell::new(Details { location: None, backtrace: None }) };
+    /// Whether there is anything in `NOTED`; cheaper to ask, since it needs no destructor.
+    static ANY_NOTED: Cell<bool> = const { Cell::new(false) };
+    /// What the hook noted of the latest panic inside the innermost `catch` of this thread.
+    static NOTED: Cell<Option<Box<Details>>> = const { Cell::new(None) };
 }
 
-struct Inside;
+/// Puts `details` in place of what was noted. Nothing is noted in a thread that is ending, where it has no place.
+fn swap_noted(details: Option<Box<Details>>) -> Option<Box<Details>> {
+    if !ANY_NOTED.replace(details.is_some()) && details.is_none() {
+        return None;
+    }
+    NOTED.try_with(|noted| noted.replace(details)).ok().flatten()
+}
+
+/// The time spent in one call of `catch`.
+struct Inside {
+    /// What was noted in the `catch` around this one: the destructors that run while a panic unwinds may catch panics
+    /// of their own, and those must not be taken for it.
+    outer: Option<Box<Details>>,
+}
 
 impl Inside {
     fn enter() -> Self {
-        let depth = DEPTH.get();
-        if depth == 0 && NOTED.replace(false) {
-            // Left over if the last task of this thread caught a panic of its own.
-            drop(DETAILS.take());
-        }
-        DEPTH.set(depth + 1);
-        Self
+        DEPTH.set(DEPTH.get() + 1);
+        Self { outer: swap_noted(None) }
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
+        // What is there now is left over if user code has caught a panic by itself.
+        drop(swap_noted(self.outer.take()));
     }
 }
 
@@ -213,7 +224,5 @@ fn note(info: &PanicHookInfo<'_>) {
         location: info.location().map(ToString::to_string),
         backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
     };
-    NOTED.set(true);
-    // An error means that the thread is ending, or that the slot is in use; either way the details are lost, no more.
-    let _lost = DETAILS.try_with(|slot| slot.try_borrow_mut().map(|mut slot| *slot = details));
+    drop(swap_noted(Some(Box::new(details))));
 }

@@ -49,6 +49,9 @@ struct Counts {
     succeeded: AtomicU64,
     failed: AtomicU64,
     cancelled: AtomicU64,
+    /// Of those that succeeded: how many were found to have failed. A count of its own, because whoever reads a
+    /// result may find this before the thread that completed the future has counted the success.
+    found_failed: AtomicU64,
 }
 
 impl Progress {
@@ -75,9 +78,7 @@ impl Progress {
     /// Moves `count` from the successes to the failures: for items that share a future, some of which failed.
     pub fn found_failed(&self, count: u64) {
         if count > 0 {
-            // This way round an item is briefly not counted as ended; the other way it would be counted twice.
-            self.counts.succeeded.fetch_sub(count, Ordering::Release);
-            self.counts.failed.fetch_add(count, Ordering::Release);
+            self.counts.found_failed.fetch_add(count, Ordering::Release);
         }
     }
 
@@ -92,6 +93,8 @@ impl Progress {
         let succeeded = counts.succeeded.load(Ordering::Acquire);
         let started = counts.started.load(Ordering::Acquire);
         let submitted = counts.submitted.load(Ordering::Acquire);
+        let moved = counts.found_failed.load(Ordering::Acquire).min(succeeded);
+        let (succeeded, failed) = (succeeded - moved, failed + moved);
         ProgressSnapshot { submitted, started, succeeded, failed, cancelled }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn wait_for(cell: &dyn AnyCell, deadline: Deadline) -> bool {
 
 /// Does the work of a task that waits in the queue of the pool that this thread works for.
 pub(crate) fn help(cell: &dyn AnyCell) {
-    if cell.header().is_ours_to_run() {
+    if let Some(_nested) = cell.header().nest() {
         match cell.run_in_place() {
             Ran::Not => {}
             ran => worker::ran_in_place(ran),
@@ -119,11 +119,14 @@ where
         .into_iter()
         .filter(|future| seen.insert(identity(future.cell().header())))
         .collect();
-    let cells: Vec<&dyn AnyCell> = futures.iter().map(|future| future.cell()).collect();
-    match return_when {
-        ReturnWhen::AllCompleted => wait_for_all(&cells, deadline),
-        ReturnWhen::FirstCompleted => wait_for_first(&cells, deadline),
-        ReturnWhen::FirstException => wait_for_failure(&cells, deadline),
+    // Looking alone needs no entry in any list, nor does a worker that looks count as blocked.
+    if !deadline.has_passed() {
+        let cells: Vec<&dyn AnyCell> = futures.iter().map(|future| future.cell()).collect();
+        match return_when {
+            ReturnWhen::AllCompleted => wait_for_all(&cells, deadline),
+            ReturnWhen::FirstCompleted => wait_for_first(&cells, deadline),
+            ReturnWhen::FirstException => wait_for_failure(&cells, deadline),
+        }
     }
     let (done, not_done) = futures.into_iter().partition(AnyFuture::done);
     DoneAndNotDone { done, not_done }

@@ -57,19 +57,23 @@ impl WaiterList {
         Some(self.entries.remove(index).1)
     }
 
-    /// Puts `waker` where `key` is, if that entry is still there. What it replaces is returned, to be dropped
-    /// outside of the lock.
-    pub(crate) fn replace_waker(
-        &mut self,
-        key: WaiterKey,
-        waker: &Waker,
-    ) -> Result<Option<Waker>, ()> {
-        let entry = self.entries.iter_mut().find(|(candidate, _)| *candidate == key);
-        match entry {
-            Some((_, Waiter::Waker(current))) if current.will_wake(waker) => Ok(None),
-            Some((_, Waiter::Waker(current))) => Ok(Some(mem::replace(current, waker.clone()))),
-            _ => Err(()),
-        }
+    /// The waker where `key` is, if that entry is still there.
+    ///
+    /// Cloning a waker and dropping one run the runtime's code, so neither is done here, under the lock.
+    pub(crate) fn waker_mut(&mut self, key: WaiterKey) -> Option<&mut Waker> {
+        self.entries.iter_mut().find_map(|(candidate, waiter)| match waiter {
+            Waiter::Waker(waker) if *candidate == key => Some(waker),
+            _ => None,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn has_callbacks(&self) -> bool {
+        self.entries.iter().any(|(_, waiter)| matches!(waiter, Waiter::Callback(_)))
     }
 
     pub(crate) fn take(&mut self) -> Vec<(WaiterKey, Waiter)> {
@@ -267,13 +271,15 @@ impl ReadyQueue {
     pub(crate) fn pop(&self, deadline: Option<Instant>) -> Option<u64> {
         loop {
             let signal = {
+                // A waker left from an earlier poll belongs to a task that is not the one asking now. Dropped after
+                // the lock is released: a waker's destructor is the runtime's code.
+                let _replaced;
                 let mut ready = lock(&self.inner);
                 if let Some(token) = ready.tokens.pop_front() {
                     return Some(token);
                 }
                 let signal = Signal::new();
-                // A waker left from an earlier poll belongs to a task that is not the one asking now.
-                ready.sleeper = Some(Sleeper::Thread(Arc::clone(&signal)));
+                _replaced = ready.sleeper.replace(Sleeper::Thread(Arc::clone(&signal)));
                 signal
             };
             if !signal.wait(deadline) {
@@ -291,7 +297,7 @@ impl ReadyQueue {
         let mut ready = lock(&self.inner);
         let token = ready.tokens.pop_front();
         if token.is_none() {
-            // Dropped after the lock is released: a waker's destructor is the runtime's code.
+            // Dropped after the lock is released, as in `pop`.
             _replaced = ready.sleeper.replace(Sleeper::Task(fresh));
         }
         token

@@ -4,17 +4,15 @@
 //! the deadlock. Two things prevent it here, and both need to know that the thread which is about to sleep is a
 //! worker, and whose.
 //!
-//! 1. If the awaited task belongs to the same pool and has not started, the worker runs it on the spot.
+//! 1. If the awaited task belongs to the same pool and has not started, the worker runs it on the spot; unless it is
+//!    deep inside of such runs already, each of which takes room on its stack.
 //! 2. Otherwise the pool is told that one of its workers is out of action, so that another thread can stand in.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::atomic::{AtomicUsize, Ordering},
 };
-
-#[cfg(loom)]
-use loom::thread_local;
 
 use crate::task::Ran;
 
@@ -72,10 +70,23 @@ pub trait Host {
 struct Current {
     pool: PoolId,
     host: Rc<dyn Host>,
+    /// How many tasks this worker runs in the middle of one another.
+    depth: Cell<usize>,
 }
 
+/// How deep a worker goes. Trees of tasks that wait for their children are rarely as deep as this; a longer chain, each
+/// of which waits for the next, would overflow the stack, and goes on in another thread instead.
+const DEPTH_MAX: usize = 64;
+
+#[cfg(not(loom))]
 thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+// Loom's macro does not know `const` blocks.
+#[cfg(loom)]
+loom::thread_local! {
+    static CURRENT: RefCell<Option<Current>> = RefCell::new(None);
 }
 
 /// For executor authors: runs `f` in the knowledge that this thread is a worker of `pool`.
@@ -89,25 +100,25 @@ pub fn work_for<R>(pool: PoolId, host: Rc<dyn Host>, f: impl FnOnce() -> R) -> R
             CURRENT.with(|current| drop(current.replace(self.0.take())));
         }
     }
-    let _restore = Restore(CURRENT.with(|current| current.replace(Some(Current { pool, host }))));
+    let current = Current { pool, host, depth: Cell::new(0) };
+    let _restore = Restore(CURRENT.with(|slot| slot.replace(Some(current))));
     f()
 }
 
+/// What `f` finds of the pool that this thread works for, if any.
+fn with_current<R>(f: impl FnOnce(&Current) -> R) -> Option<R> {
+    // Not accessible while the thread is ending: then it is nobody's worker any more.
+    CURRENT.try_with(|current| current.borrow().as_ref().map(f)).ok().flatten()
+}
+
 fn current_host() -> Option<Rc<dyn Host>> {
-    CURRENT
-        .try_with(|current| current.borrow().as_ref().map(|current| Rc::clone(&current.host)))
-        .ok()
-        .flatten()
+    with_current(|current| Rc::clone(&current.host))
 }
 
 /// Tells the pool that this thread works for, if any, that it is about to complete a future.
 pub(crate) fn finishing(ran: Ran) {
     // Borrowed for the call, which spares a count: a host does not come back to this module.
-    let _ending_thread = CURRENT.try_with(|current| {
-        if let Some(current) = &*current.borrow() {
-            current.host.finishing(ran);
-        }
-    });
+    with_current(|current| current.host.finishing(ran));
 }
 
 /// Tells the pool that this thread works for, if any, that it is about to run callbacks.
@@ -125,8 +136,31 @@ pub(crate) fn ran_in_place(ran: Ran) {
 }
 
 pub(crate) fn current_pool() -> Option<PoolId> {
-    // Not accessible while the thread is ending: then it is nobody's worker any more.
-    CURRENT.try_with(|current| current.borrow().as_ref().map(|current| current.pool)).ok().flatten()
+    with_current(|current| current.pool)
+}
+
+/// A worker's leave to run another task in the middle of the present one, until dropped.
+pub(crate) struct Nested(());
+
+impl Nested {
+    /// If the calling thread is a worker of `pool`, and not too deep in already.
+    pub(crate) fn enter(pool: usize) -> Option<Self> {
+        with_current(|current| {
+            let depth = current.depth.get();
+            (current.pool.get() == pool && depth < DEPTH_MAX).then(|| {
+                current.depth.set(depth + 1);
+                Self(())
+            })
+        })
+        .flatten()
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        // What was entered is what is left: `work_for` puts back what it found.
+        with_current(|current| current.depth.set(current.depth.get() - 1));
+    }
 }
 
 /// For executor authors, and for locks and queues that wait: says that this thread is about to sleep, until dropped.
