@@ -100,8 +100,7 @@ fn f008_f009_broken_executors_say_why() {
 fn f012_a_refused_submission_has_a_type_and_the_task() {
     let pool = ThreadPoolExecutor::new();
     pool.shutdown();
-    let refused: SubmitError<(fn(u8) -> u8, u8)> =
-        pool.submit((|n| n + 1) as fn(u8) -> u8, 41).unwrap_err();
+    let refused: SubmitError<_> = pool.submit(|n: u8| n + 1, 41).unwrap_err();
     assert!(matches!(refused.reason(), Refusal::ShutDown));
     let (function, argument) = refused.into_inner();
     assert_eq!(function(argument), 42);
