@@ -243,6 +243,11 @@ pub(crate) trait AnyCell: Send + Sync {
     /// The caller has won `cancel`.
     unsafe fn drop_cancelled_work(&self) {}
 
+    /// Says that the last handle is gone. The answer is the word just before.
+    fn abandon(&self) -> Snapshot {
+        self.header().abandon()
+    }
+
     /// Drops the outcome of a future that has ended and that nobody can read any more.
     fn drop_outcome(&self);
 

@@ -13,11 +13,13 @@ use std::{
 use crate::{
     cell::{AnyCell, Cell, Header, drop_contained},
     error::TaskError,
-    future::{Future, add_callback},
+    future::Future,
     panic::Panic,
     progress::{Observer, Outcome},
+    state::Snapshot,
     sync::{Mutex, lock},
     task::Ran,
+    waiter::Waiter,
 };
 
 /// Shares the header of the future it flattens, and keeps what it took from that future's slot.
@@ -72,30 +74,46 @@ where
     E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
 {
     fn drop(&mut self) {
-        let source = self.source.cell();
-        if source.header().is_done() {
-            // What the source itself failed with is reported by whoever reports that of any future.
-            if source.error().is_none()
-                && let Some(error) = self.error()
-            {
-                source.header().report_unread(&error);
-            }
-            // The thread that lets go last may be a worker that has to live on.
-            let left = lock(&self.settled).take();
-            drop_contained(|| drop(left));
+        if self.leave_to_callback() {
             return;
         }
+        // What the source itself failed with is reported as that of any future, by whoever lets go of it last.
+        let source = self.source.cell();
+        if source.error().is_none()
+            && let Some(error) = self.error()
+        {
+            source.header().report_unread(&error);
+        }
+        // This may be a worker that has to live on.
+        let left = lock(&self.settled).take();
+        drop_contained(|| drop(left));
+    }
+}
+
+impl<T, E> Flatten<T, E>
+where
+    T: Send + 'static,
+    E: Into<Box<dyn Error + Send + Sync>> + Send + 'static,
+{
+    /// Leaves the outcome of a future that has not ended to a callback, in the place of the source's handle.
+    fn leave_to_callback(&mut self) -> bool {
         // Not a strong reference: the cell would keep itself alive if it were never completed. Whoever completes it has
         // one.
-        let source = Arc::downgrade(source);
-        let report = move || {
+        let source = Arc::downgrade(self.source.cell());
+        let callback = move || {
             let Some(source) = source.upgrade() else { return };
+            // The last of the callbacks, since nobody can have added one after the last handle was gone.
             match source.take() {
+                Ok(Ok(value)) => drop_contained(|| drop(value)),
                 Ok(Err(error)) => source.header().report_unread(&failed(error)),
-                outcome => drop_contained(|| drop(outcome)),
+                Err(error) => source.header().report_unread(&error),
             }
         };
-        add_callback(&**self.source.cell(), Box::new(report));
+        let left = self.header().register(Waiter::Callback(Box::new(callback))).is_ok();
+        if left {
+            self.source.relinquish();
+        }
+        left
     }
 }
 
@@ -152,6 +170,12 @@ where
         unsafe { self.source.cell().drop_cancelled_work() };
     }
 
+    fn abandon(&self) -> Snapshot {
+        // Not yet: `drop` has a look at the outcome when nobody else can any more, and until then it must not be dropped
+        // by whoever completes the source. The source's own handle, which goes after that, says it.
+        self.header().snapshot()
+    }
+
     fn drop_outcome(&self) {
         let outcome = self.with_settled(|settled| {
             let error = match settled {
@@ -196,7 +220,7 @@ where
     }
 
     fn take_and_abandon(&self) -> Result<T, TaskError> {
-        self.header().abandon();
+        // Not abandoned, as in `abandon`.
         self.take()
     }
 }

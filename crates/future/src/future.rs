@@ -56,7 +56,7 @@ pub struct Future<T> {
     cell: Arc<dyn Cell<T>>,
     /// The entry of the async task that awaits this future.
     waker: Option<WaiterKey>,
-    /// Whether the outcome was moved out, and the rest is seen to.
+    /// Whether the outcome was moved out, or left to somebody else; then the drop of the handle has nothing to do.
     read: bool,
 }
 
@@ -183,6 +183,14 @@ impl<T> Future<T> {
         self.hand_over()
     }
 
+    /// Makes the drop of this handle do nothing but that, for somebody who sees to the outcome in its stead.
+    pub(crate) fn relinquish(&mut self) {
+        if let Some(key) = self.waker.take() {
+            self.cell.header().deregister(key);
+        }
+        self.read = true;
+    }
+
     /// Moves the outcome out of a future that has ended, and lets go of it.
     fn hand_over(&mut self) -> Result<T, TaskError> {
         self.read = true;
@@ -294,7 +302,7 @@ impl<T> Drop for Future<T> {
         if let Some(key) = self.waker.take() {
             header.deregister(key);
         }
-        let before = header.abandon();
+        let before = self.cell.abandon();
         if !before.is_done() {
             // Whoever ends it sees that nobody is left.
             return;

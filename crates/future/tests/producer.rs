@@ -343,6 +343,36 @@ fn a_task_that_is_started_here_and_completed_elsewhere() {
 }
 
 #[test]
+fn a_task_is_completed_by_one_of_those_who_try() {
+    guarded(|| {
+        for _ in 0..200 {
+            let drops = Drops::new();
+            let captured = drops.value();
+            let (task, future) = PackagedTask::new(Call(move || {
+                drop(captured);
+                0
+            }));
+            thread::scope(|scope| {
+                // These may come too early, and are without effect then.
+                let others = [1, 2].map(|n| {
+                    scope.spawn({
+                        let task = &task;
+                        move || task.complete(Ok(n))
+                    })
+                });
+                assert!(task.start());
+                task.complete(Ok(3));
+                for other in others {
+                    other.join().unwrap();
+                }
+            });
+            assert!((1..=3).contains(&future.try_result().unwrap().unwrap()));
+            assert_eq!(drops.count(), 1);
+        }
+    });
+}
+
+#[test]
 fn a_task_that_fails_drops_its_work_first() {
     guarded(|| {
         let drops = Drops::new();

@@ -27,10 +27,11 @@
 //! - `searching`: workers that were called, or have run out of tasks just now, and look for one. While there is one, nobody
 //!   need be called: it will find the task, and call the next if there are more.
 //! - `available`: workers that will look at the queue without being asked to, or that sleep; also those that were started
-//!   just now and need no initializer. A worker becomes available
-//!   *before* it completes its future, and without the lock: whoever waits for that future and then submits must find
-//!   it available, or the pool would start a thread for a task that this one is free to take. Only the worker itself
-//!   lowers it again.
+//!   just now and need no initializer. A worker becomes available *before* it completes its future, and without the lock:
+//!   whoever waits for that future and then submits must find it available, or the pool would start a thread for a task
+//!   that this one is free to take. Only the worker itself lowers it again.
+//! - `starting`: workers that are in their initializer. Each is to take one of the tasks that wait, so that no second one
+//!   is started for it; but since that may take any time, sleepers are called all the same.
 //!
 //! Invariants:
 //!
@@ -124,6 +125,8 @@ pub(crate) struct Hints {
     pub(crate) surplus: AtomicBool,
     /// Whether tasks are refused.
     closed: AtomicBool,
+    /// Whether tasks that have not started are not to be run any more.
+    pub(crate) cancelled: AtomicBool,
     /// Changes whenever `seats` does.
     pub(crate) generation: AtomicUsize,
 }
@@ -134,6 +137,7 @@ struct State {
     workers: usize,
     blocked: usize,
     leaving: usize,
+    starting: usize,
     searching: usize,
     sleepers: Vec<Arc<Seat>>,
     reserve: Vec<Arc<Seat>>,
@@ -162,6 +166,12 @@ impl State {
 
     fn has_tasks(&self) -> bool {
         !self.queue.is_empty() || !self.deques_are_empty()
+    }
+
+    /// Whether there are more tasks than workers that are being made ready for them.
+    fn has_tasks_to_spare(&self) -> bool {
+        let in_deques = self.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>();
+        self.queue.len() + in_deques > self.starting
     }
 }
 
@@ -259,7 +269,8 @@ impl Shared {
         self.publish_queue(&state);
         // Acquire: pairs with the Release in `finishing`. A submitter that has seen a future complete sees its worker
         // available.
-        if state.queue.len() <= self.available.load(Ordering::Acquire) || !self.may_start(&state) {
+        let coming = self.available.load(Ordering::Acquire) + state.starting;
+        if state.queue.len() <= coming || !self.may_start(&state) {
             let call = self.call_sleeper(&mut state);
             drop(state);
             if let Some(call) = call {
@@ -334,7 +345,7 @@ impl Shared {
     }
 
     /// To be called after a push to a deque; see invariant 2.
-    fn look_after_deque(self: &Arc<Self>) {
+    pub(crate) fn look_after_deque(self: &Arc<Self>) {
         fence(Ordering::SeqCst);
         // Relaxed: ordered by the fence, with the one in `rest`.
         if self.hints.searching.load(Ordering::Relaxed) == 0
@@ -354,7 +365,10 @@ impl Shared {
             Some(call) => Some(call),
             // If no thread is to be had, those that there are will come to the task when they have done what they are
             // doing; if all of them wait for it, nothing but a thread can help.
-            None if self.may_start(&state) && self.available.load(Ordering::Acquire) == 0 => {
+            None if self.may_start(&state)
+                && self.available.load(Ordering::Acquire) == 0
+                && state.has_tasks_to_spare() =>
+            {
                 self.start_worker(&mut state).ok().flatten()
             }
             None => None,
@@ -436,6 +450,8 @@ impl Shared {
         state.workers += 1;
         if available {
             self.available.fetch_add(1, Ordering::Relaxed);
+        } else {
+            state.starting += 1;
         }
         state.seats.push(seat);
         self.hints.generation.fetch_add(1, Ordering::Release);

@@ -131,6 +131,9 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 may_spin: thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
             });
             WORKER.set(Some(Rc::clone(&worker)));
+            if !available {
+                shared.ready(&worker);
+            }
             work_for(shared.id, Rc::clone(&worker) as Rc<dyn Host>, || worker.work());
             WORKER.set(None);
             drop_state();
@@ -190,6 +193,12 @@ impl Worker {
             State::Cancelled => return tally.cancelled(),
             // Run in place, by this worker or another.
             _ => return,
+        }
+        // Relaxed: a worker that does not see it yet has started the task just before.
+        if self.shared.hints.cancelled.load(Ordering::Relaxed) {
+            tally.cancelled();
+            task.cancel();
+            return;
         }
         self.note_running(Some(task.name()));
         tally.started();
@@ -275,6 +284,11 @@ impl Worker {
                 match seat.stealer.steal_batch_and_pop(&self.deque) {
                     Steal::Success(task) => {
                         self.seat.tally.stole();
+                        // Those that came with it were in no deque on their way, and somebody may have gone to sleep over
+                        // that.
+                        if !self.deque.is_empty() {
+                            self.shared.look_after_deque();
+                        }
                         return Some(task);
                     }
                     Steal::Retry => {}
@@ -341,8 +355,12 @@ impl Worker {
             match self.deque.pop() {
                 Some(task) if task.state() == State::Pending => self.deque.push(task),
                 Some(done) => drop(done),
-                None => return,
+                None => break,
             }
+        }
+        // Each was in no deque for a moment, and somebody may have gone to sleep over that.
+        if !self.deque.is_empty() {
+            self.shared.look_after_deque();
         }
     }
 }

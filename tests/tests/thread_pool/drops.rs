@@ -34,7 +34,7 @@ fn f108_by_default_a_drop_waits() {
         let pool = builder.max_workers(2).build().unwrap();
         let futures: Vec<_> = (0..100).map(|n| pool.spawn(move || n).unwrap()).collect();
         drop(pool);
-        assert_eq!(threads::count(&prefix), 0);
+        threads::wait_for_count(&prefix, 0);
         assert!(futures.into_iter().map(|future| future.try_result().unwrap().unwrap()).eq(0..100));
     });
 }
@@ -59,7 +59,7 @@ fn f150_cancel_and_wait() {
             gate.open();
         });
         assert!(running.iter().all(Future::done));
-        assert_eq!(threads::count(&prefix), 0);
+        threads::wait_for_count(&prefix, 0);
     });
 }
 
@@ -143,7 +143,7 @@ fn f150_a_drop_after_a_shutdown_follows_the_policy() {
             pool.shutdown();
             drop(pool);
             running.try_result().unwrap().unwrap();
-            assert_eq!(threads::count(&prefix), 0);
+            threads::wait_for_count(&prefix, 0);
         });
     }
 }

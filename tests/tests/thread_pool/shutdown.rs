@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use concurrent_futures::{Future, Refusal, Shutdown, ShutdownError, TaskError};
+use concurrent_futures::{Future, Refusal, Shutdown, ShutdownError, State, TaskError};
 use concurrent_futures_tests::{Gate, delays, guarded, threads};
 
 use super::{named, occupy, pool, share};
@@ -26,7 +26,9 @@ fn f091_no_thread_is_left() {
             drop(occupy(&pool, &gate, 4));
             gate.open();
             pool.shutdown();
-            assert_eq!((pool.thread_count(), threads::count(&prefix)), (0, 0));
+            assert_eq!(pool.thread_count(), 0);
+            // The system lists a thread for a moment after it has been joined.
+            threads::wait_for_count(&prefix, 0);
         }
     });
 }
@@ -94,30 +96,45 @@ fn f092_what_tasks_have_submitted_is_cancelled() {
     });
 }
 
-/// Nothing starts once a cancelling shutdown has returned, also while workers are taking tasks from the queue and from
-/// each other as fast as they can.
+/// Nothing starts once a cancelling shutdown has returned, but for what a worker has in its hands just then: no more than
+/// one task each. Workers steal from each other in batches, while the shutdown goes past them one by one and collects
+/// what they have. The one with all the tasks is the last that it comes to, so those before it have time to steal some,
+/// and were once left with them.
 #[test]
-fn f092_nothing_starts_after_a_cancelling_shutdown() {
+fn f092_tasks_that_are_being_stolen_are_cancelled_as_well() {
     guarded(|| {
-        for _ in 0..200 {
-            let pool = pool(4);
-            let ended = Arc::new(AtomicUsize::new(0));
-            let late = Arc::new(AtomicUsize::new(0));
-            let futures: Vec<_> = (0..300)
-                .map(|_| {
-                    let (ended, late) = (Arc::clone(&ended), Arc::clone(&late));
-                    pool.spawn(move || {
-                        late.fetch_add(ended.load(Ordering::SeqCst), Ordering::SeqCst);
-                    })
-                    .unwrap()
+        for round in 0..30 {
+            let pool = Arc::new(pool(4));
+            let (thieves, hold) = (Gate::closed(), Gate::closed());
+            drop(occupy(&pool, &thieves, 3));
+            let (inner, holding) = (Arc::clone(&pool), share(&hold));
+            let outer = pool
+                .spawn(move || {
+                    let short = || thread::sleep(delays::poll() / 5);
+                    let futures: Vec<_> =
+                        (0..20_000).map(|_| inner.spawn(short).unwrap()).collect();
+                    holding.pass();
+                    futures
                 })
+                .unwrap();
+            hold.wait_for_arrivals(1);
+            thread::scope(|scope| {
+                scope.spawn(|| thieves.open());
+                for _ in 0..round * 400 {
+                    std::hint::spin_loop();
+                }
+                pool.shutdown_with(Shutdown::no_wait().cancel_futures()).unwrap();
+            });
+            hold.open();
+            let waiting: Vec<_> = outer
+                .result()
+                .unwrap()
+                .into_iter()
+                .filter(|f| f.state() == State::Pending)
                 .collect();
-            pool.shutdown_with(Shutdown::no_wait().cancel_futures()).unwrap();
-            // Those that had started by then may read this as well; there are at most as many as workers.
-            ended.store(1, Ordering::SeqCst);
             pool.shutdown();
-            assert!(late.load(Ordering::SeqCst) <= 4);
-            assert!(futures.iter().all(Future::done));
+            let ran = waiting.into_iter().filter(|future| future.exception().is_none()).count();
+            assert!(ran <= 4, "{ran} tasks");
         }
     });
 }

@@ -25,6 +25,7 @@ impl Shared {
         let tasks = {
             let mut state = self.lock();
             state.broken.get_or_insert_with(|| broken.clone());
+            state.starting -= 1;
             state.leaving += 1;
             state.seats.retain(|other| !Arc::ptr_eq(other, seat));
             self.hints.generation.fetch_add(1, Ordering::Release);
@@ -82,6 +83,8 @@ impl Shared {
             let calls: Vec<Call> =
                 sleepers.into_iter().map(|seat| self.call(&mut state, seat)).collect();
             let cancelled = if how.cancels_futures() {
+                // For those that are on their way from one deque to another just now, where nobody finds them.
+                self.hints.cancelled.store(true, Ordering::Relaxed);
                 self.take_everything(&mut state)
             } else {
                 VecDeque::new()

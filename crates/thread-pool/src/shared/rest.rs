@@ -34,6 +34,13 @@ impl Shared {
         true
     }
 
+    /// A worker has been made ready by its initializer, and begins to look.
+    pub(crate) fn ready(&self, worker: &Worker) {
+        let mut state = self.lock();
+        state.starting -= 1;
+        self.make_available(worker);
+    }
+
     pub(super) fn stop_searching(&self, state: &mut State, worker: &Worker) {
         if worker.searching.replace(false) {
             state.searching -= 1;

@@ -1,0 +1,135 @@
+//! Several threads want to run or end one task.
+
+use std::sync::Arc;
+
+use super::{Call, Count, OnDrop, model};
+use crate::{PackagedTask, Ran, TaskError, Work, promise, sync::thread};
+
+struct Counted {
+    runs: Count,
+    captured: OnDrop,
+}
+
+impl Work for Counted {
+    type Output = OnDrop;
+
+    fn call(self) -> OnDrop {
+        self.runs.up();
+        self.captured
+    }
+}
+
+/// Two workers take the same task, one from the queue and one to help: one runs it.
+#[test]
+fn loom_run_vs_run() {
+    model(|| {
+        let (runs, drops) = (Count::default(), Count::default());
+        let work = Counted { runs: runs.clone(), captured: drops.on_drop() };
+        let (task, future) = PackagedTask::new(work);
+        let other = thread::spawn({
+            let task = Arc::clone(&task);
+            move || task.run()
+        });
+        let ran = [task.run(), other.join().unwrap()];
+        assert_eq!(ran.iter().filter(|ran| **ran == Ran::Succeeded).count(), 1);
+        assert_eq!((runs.get(), drops.get()), (1, 0));
+        drop(future.result().unwrap());
+        assert_eq!(drops.get(), 1);
+    });
+}
+
+/// Two workers and a cancellation.
+#[test]
+fn loom_run_vs_run_vs_cancel() {
+    model(|| {
+        let (runs, drops) = (Count::default(), Count::default());
+        let work = Counted { runs: runs.clone(), captured: drops.on_drop() };
+        let (task, future) = PackagedTask::new(work);
+        let workers = [(); 2].map(|()| {
+            let task = Arc::clone(&task);
+            thread::spawn(move || task.run() != Ran::Not)
+        });
+        let cancelled = future.cancel();
+        let ran = workers.map(|it| usize::from(it.join().unwrap())).into_iter().sum::<usize>();
+        assert_eq!((ran, runs.get()), (usize::from(!cancelled), usize::from(!cancelled)));
+        drop(future);
+        assert_eq!(drops.get(), 1);
+    });
+}
+
+/// The executor gives up a task while a helper runs it: it fails undone, or is run to its end.
+#[test]
+fn loom_fail_vs_run() {
+    model(|| {
+        let (runs, drops) = (Count::default(), Count::default());
+        let work = Counted { runs: runs.clone(), captured: drops.on_drop() };
+        let (task, future) = PackagedTask::new(work);
+        let helper = thread::spawn({
+            let task = Arc::clone(&task);
+            move || task.run() == Ran::Succeeded
+        });
+        task.fail(TaskError::Abandoned);
+        let outcome = future.result();
+        let ran = helper.join().unwrap();
+        assert_eq!((outcome.is_ok(), runs.get()), (ran, usize::from(ran)));
+        drop(outcome);
+        assert_eq!(drops.get(), 1);
+    });
+}
+
+/// A task that is started in one thread and completed by two others, as when a reply and the death of its worker arrive
+/// at once: one of them completes it.
+#[test]
+fn loom_complete_vs_complete() {
+    model(|| {
+        let (task, future) = PackagedTask::new(Call(|| 1));
+        assert!(task.start());
+        let other = thread::spawn({
+            let task = Arc::clone(&task);
+            move || task.complete(Ok(2))
+        });
+        task.complete(Ok(3));
+        other.join().unwrap();
+        assert!(matches!(future.try_result().unwrap(), Ok(2 | 3)));
+    });
+}
+
+/// A value that was computed in one thread is read in another, and the task dropped in a third.
+#[test]
+fn loom_value_moves_between_threads() {
+    model(|| {
+        let (task, future) = PackagedTask::new(Call(|| Box::new(7)));
+        let worker = thread::spawn(move || task.run());
+        let reader = thread::spawn(move || *future.result().unwrap());
+        assert_eq!(reader.join().unwrap(), 7);
+        assert_eq!(worker.join().unwrap(), Ran::Succeeded);
+    });
+}
+
+/// Two threads ask a flattened future, which is settled by the first of them.
+#[test]
+fn loom_two_look_at_a_flattened_future() {
+    model(|| {
+        let (promise, future) = promise();
+        let future = future.flatten();
+        promise.set_result(Ok::<_, super::Oops>(7)).unwrap();
+        let future = future.share();
+        let other = thread::spawn({
+            let future = future.clone();
+            move || future.exception().is_none()
+        });
+        assert_eq!(*future.result().unwrap(), 7);
+        assert!(other.join().unwrap());
+    });
+}
+
+/// Two threads ask for the id of a future that has none yet: they are given the same.
+#[test]
+fn loom_id_vs_id() {
+    model(|| {
+        let (promise, future) = promise::<u8>();
+        let other = thread::spawn(move || promise.id());
+        let id = future.id();
+        assert_eq!(other.join().unwrap(), id);
+    });
+}
