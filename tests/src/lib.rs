@@ -12,8 +12,9 @@ pub mod functions;
 pub mod gate;
 pub mod guard;
 pub mod registry;
+pub mod seed;
 pub mod threads;
 
 pub use executors::{MinimalExecutor, RefusingExecutor, WireExecutor};
 pub use gate::Gate;
-pub use guard::guarded;
+pub use guard::{guarded, guarded_for};

@@ -34,6 +34,15 @@ impl Task {
         reason = "running is the point; the answer is for statistics"
     )]
     pub fn run(self) -> Ran {
+        self.run_here()
+    }
+
+    /// As [`run`](Self::run), keeping the task, which has nothing left to be run, to be looked at.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "running is the point; the answer is for statistics"
+    )]
+    pub fn run_here(&self) -> Ran {
         self.erased.run()
     }
 

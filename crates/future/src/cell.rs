@@ -102,14 +102,16 @@ impl Header {
         if pool == PoolId::NONE { None } else { Nested::enter(pool) }
     }
 
+    fn observers(&self) -> Vec<Arc<dyn Observer>> {
+        lock(&self.side).as_ref().map(|side| side.waiters.observers()).unwrap_or_default()
+    }
+
     pub(crate) fn start(&self) -> Start {
         let start = self.word.transition_to_running();
         if let Start::Run(before) = start
             && before.has_waiters()
         {
-            let observers =
-                lock(&self.side).as_ref().map(|side| side.waiters.observers()).unwrap_or_default();
-            for observer in observers {
+            for observer in self.observers() {
                 observer.started();
             }
         }
@@ -431,9 +433,15 @@ impl<W: Send, T: Send> Running<'_, W, T> {
                 Some(error)
             }
         };
+        let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Succeeded };
+        if header.snapshot().has_waiters() {
+            for observer in header.observers() {
+                observer.ending(outcome);
+            }
+        }
         let before = header.word.transition_to_finished(error.is_some());
         if before.has_waiters() {
-            header.notify(if error.is_some() { Outcome::Failed } else { Outcome::Succeeded });
+            header.notify(outcome);
         }
         match &error {
             // After the callbacks, which may be all that was meant to look at it. A handle that was dropped while they

@@ -32,7 +32,8 @@ impl TaskError {
     /// An error of the task's own.
     #[must_use]
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Failed(Failure(Arc::from(error.into())))
+        let type_name = std::any::type_name_of_val(&error);
+        Self::Failed(Failure { error: Arc::from(error.into()), type_name })
     }
 
     /// Whether the future was cancelled.
@@ -51,7 +52,7 @@ impl TaskError {
     #[must_use]
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         match self {
-            Self::Failed(failure) => failure.0.downcast_ref(),
+            Self::Failed(failure) => failure.error.downcast_ref(),
             _ => None,
         }
     }
@@ -78,7 +79,7 @@ impl Error for TaskError {
         match self {
             // The panic's own words are part of the message already.
             Self::Cancelled | Self::Abandoned | Self::Panicked(_) => None,
-            Self::Failed(failure) => failure.0.source(),
+            Self::Failed(failure) => failure.error.source(),
             Self::Broken(broken) => Some(broken),
             Self::Codec(codec) => Some(codec),
         }
@@ -87,25 +88,33 @@ impl Error for TaskError {
 
 /// The error that a task returned, of whatever type.
 #[derive(Clone)]
-pub struct Failure(Arc<dyn Error + Send + Sync>);
+pub struct Failure {
+    error: Arc<dyn Error + Send + Sync>,
+    /// What it was given as, for descriptions of futures.
+    type_name: &'static str,
+}
 
 impl Failure {
     /// The error itself.
     #[must_use]
     pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &*self.0
+        &*self.error
+    }
+
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.type_name
     }
 }
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.error, f)
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.error, f)
     }
 }
 

@@ -352,8 +352,10 @@ pub(crate) fn describe(
         State::Cancelled => f.write_str("cancelled)"),
         State::Finished => match cell.error() {
             Some(TaskError::Panicked(_)) => f.write_str("finished, panicked)"),
-            // The task's own words are as much a value as what it returns.
-            Some(TaskError::Failed(_)) => f.write_str("finished, failed)"),
+            // Its words are as much a value as what the task might have returned.
+            Some(TaskError::Failed(failure)) => {
+                write!(f, "finished, failed with {})", failure.type_name())
+            }
             Some(error) => write!(f, "finished, failed: {error})"),
             None => write!(f, "finished, returned {})", cell.value_type()),
         },

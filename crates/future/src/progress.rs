@@ -20,6 +20,10 @@ pub(crate) enum Outcome {
 pub(crate) trait Observer: Send + Sync {
     fn started(&self);
     fn ended(&self, outcome: Outcome);
+
+    /// Told before a future finishes, if the observer is registered by then, so that whoever sees that it has finished
+    /// finds it counted. `ended` comes as well, after.
+    fn ending(&self, _outcome: Outcome) {}
 }
 
 /// Counts of futures by where they are in their lives, readable at any time and from any thread.
@@ -70,8 +74,12 @@ impl Progress {
     pub fn watch_as<F: crate::AnyFuture + ?Sized>(&self, future: &F, weight: u64) {
         self.counts.submitted.fetch_add(weight, Ordering::Relaxed);
         let counts = Arc::clone(&self.counts);
-        let observer: Arc<dyn Observer> =
-            Arc::new(Weighted { counts, weight, started: AtomicBool::new(false) });
+        let observer: Arc<dyn Observer> = Arc::new(Weighted {
+            counts,
+            weight,
+            started: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        });
         future.cell().observe(&observer);
     }
 
@@ -147,6 +155,8 @@ struct Weighted {
     /// A start may be reported by the thread that starts the future, by the one that registers this observer just
     /// then, and by the end; it counts once.
     started: AtomicBool,
+    /// So does an end, which is announced and then reported.
+    ended: AtomicBool,
 }
 
 impl Observer for Weighted {
@@ -156,7 +166,14 @@ impl Observer for Weighted {
         }
     }
 
+    fn ending(&self, outcome: Outcome) {
+        self.ended(outcome);
+    }
+
     fn ended(&self, outcome: Outcome) {
+        if self.ended.swap(true, Ordering::Relaxed) {
+            return;
+        }
         if outcome != Outcome::Cancelled {
             self.started();
         }

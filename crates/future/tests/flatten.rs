@@ -93,7 +93,7 @@ fn every_way_of_asking_sees_the_failure() {
         assert!(failing().try_result().unwrap().is_err());
         let future = failing();
         let text = format!("{future:?}");
-        assert!(text.ends_with("finished, failed)"), "{text}");
+        assert!(text.ends_with("finished, failed with flatten::common::Oops)"), "{text}");
         assert!(as_completed([future]).next().unwrap().result().is_err());
         let future = ran(|| Ok::<u8, Oops>(1)).flatten();
         assert!(format!("{future:?}").ends_with("finished, returned u8)"));

@@ -279,7 +279,7 @@ fn f029_descriptions_name_the_state_and_the_type_and_never_the_value() {
 
         let (kept, future) = promise::<String>();
         kept.set_exception(TaskError::failed(secret())).unwrap();
-        let failed = "finished, failed";
+        let failed = "finished, failed with alloc::string::String";
         assert_eq!(format!("{future:?}"), format!("Future({}, {failed})", future.id()));
 
         let (kept, future) = promise::<String>();

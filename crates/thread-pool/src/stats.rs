@@ -76,9 +76,12 @@ impl Tally {
     }
 
     /// What was taken for a start was none: the task was cancelled, or run in place, just then.
-    pub(crate) fn did_not_start(&self) {
+    pub(crate) fn did_not_start(&self, was_cancelled: bool) {
         let started = self.started.load(Ordering::Relaxed);
         self.started.store(started - 1, Ordering::Release);
+        if was_cancelled {
+            self.cancelled();
+        }
     }
 
     pub(crate) fn cancelled(&self) {

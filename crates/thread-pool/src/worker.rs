@@ -202,11 +202,11 @@ impl Worker {
         }
         self.note_running(Some(task.name()));
         tally.started();
-        match task.run() {
+        match task.run_here() {
             // Counted when it ended, before its future was completed.
             Ran::Succeeded | Ran::Failed => {}
             // Between the look and the start, somebody else was quicker.
-            _ => tally.did_not_start(),
+            _ => tally.did_not_start(task.state() == State::Cancelled),
         }
     }
 
@@ -354,7 +354,11 @@ impl Worker {
         for _ in 0..length {
             match self.deque.pop() {
                 Some(task) if task.state() == State::Pending => self.deque.push(task),
-                Some(done) => drop(done),
+                Some(done) => {
+                    if done.state() == State::Cancelled {
+                        self.seat.tally.cancelled();
+                    }
+                }
                 None => break,
             }
         }

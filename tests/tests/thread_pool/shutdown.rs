@@ -103,7 +103,7 @@ fn f092_what_tasks_have_submitted_is_cancelled() {
 #[test]
 fn f092_tasks_that_are_being_stolen_are_cancelled_as_well() {
     guarded(|| {
-        for round in 0..30 {
+        for round in 0..15 {
             let pool = Arc::new(pool(4));
             let (thieves, hold) = (Gate::closed(), Gate::closed());
             drop(occupy(&pool, &thieves, 3));
@@ -120,7 +120,7 @@ fn f092_tasks_that_are_being_stolen_are_cancelled_as_well() {
             hold.wait_for_arrivals(1);
             thread::scope(|scope| {
                 scope.spawn(|| thieves.open());
-                for _ in 0..round * 400 {
+                for _ in 0..round * 800 {
                     std::hint::spin_loop();
                 }
                 pool.shutdown_with(Shutdown::no_wait().cancel_futures()).unwrap();

@@ -154,6 +154,43 @@ fn loom_effects_of_the_task_are_visible() {
     });
 }
 
+/// Seeing that a future is done is enough to see what was done before; nobody waits or reads here.
+#[test]
+fn loom_done_publishes_the_effects_of_the_task() {
+    model(|| {
+        let place = Arc::new(Place(loom::cell::UnsafeCell::new(0)));
+        let written = Arc::clone(&place);
+        let (promise, future) = promise();
+        let producer = thread::spawn(move || {
+            written.write(7);
+            promise.set_result(()).unwrap();
+        });
+        if future.done() {
+            assert_eq!(place.read(), 7);
+        }
+        producer.join().unwrap();
+    });
+}
+
+/// The same for whoever is told that it comes too late, or that somebody else was first.
+#[test]
+fn loom_refusals_publish_the_effects_of_the_winner() {
+    model(|| {
+        let place = Arc::new(Place(loom::cell::UnsafeCell::new(0)));
+        let written = Arc::clone(&place);
+        let (promise, future) = promise();
+        let producer = thread::spawn(move || {
+            written.write(7);
+            promise.set_result(()).is_ok()
+        });
+        let cancelled = future.cancel();
+        if !cancelled {
+            assert_eq!(place.read(), 7);
+        }
+        assert_ne!(producer.join().unwrap(), cancelled);
+    });
+}
+
 /// Memory that loom checks for races.
 struct Place(loom::cell::UnsafeCell<u8>);
 

@@ -1,0 +1,9 @@
+//! An argument that borrows from the caller, who may be gone before the task is run.
+
+use concurrent_futures::ThreadPoolExecutor;
+
+fn main() {
+    let pool = ThreadPoolExecutor::new();
+    let text = String::from("borrowed");
+    let _future = pool.submit(|text: &str| text.len(), text.as_str());
+}
