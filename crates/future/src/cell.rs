@@ -96,9 +96,14 @@ impl Header {
         self.pool.store(pool.get(), Ordering::Relaxed);
     }
 
+    /// The pool that the task is queued in, or `PoolId::NONE`.
+    pub(crate) fn pool(&self) -> usize {
+        self.pool.load(Ordering::Relaxed)
+    }
+
     /// Leave to run the task, if the calling thread is a worker of the pool that the task is queued in.
     pub(crate) fn nest(&self) -> Option<Nested> {
-        let pool = self.pool.load(Ordering::Relaxed);
+        let pool = self.pool();
         if pool == PoolId::NONE { None } else { Nested::enter(pool) }
     }
 

@@ -136,6 +136,7 @@ where
         self.observer.started();
     }
 
+    // Nothing comes of `ending`: whether the value is a failure is known only when it can be taken.
     fn ended(&self, outcome: Outcome) {
         let failed = outcome == Outcome::Succeeded && self.cell.error().is_some();
         self.observer.ended(if failed { Outcome::Failed } else { outcome });

@@ -70,7 +70,7 @@ impl<W: Work> PackagedTask<W> {
         let Ok(running) = self.core.start() else { return Ran::Not };
         let outcome = call(&running);
         let ran = Ran::from_outcome(&outcome);
-        worker::finishing(ran);
+        worker::finishing(self.core.header().pool(), ran);
         running.finish(outcome);
         ran
     }

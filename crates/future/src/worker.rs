@@ -56,7 +56,7 @@ pub trait Host {
     ///
     /// Whoever learns of the completion and submits the next task must find this worker available, or the pool would
     /// start another thread for a task that this one is free to take. Not called for a task that the worker runs in
-    /// the middle of another.
+    /// the middle of another, nor for one that it runs for another executor.
     fn finishing(&self, _ran: Ran) {}
 
     /// The worker is about to run done-callbacks after all, for as long as these take. Comes after
@@ -115,10 +115,15 @@ fn current_host() -> Option<Rc<dyn Host>> {
     with_current(|current| Rc::clone(&current.host))
 }
 
-/// Tells the pool that this thread works for, if any, that it is about to complete a future.
-pub(crate) fn finishing(ran: Ran) {
-    // Borrowed for the call, which spares a count: a host does not come back to this module.
-    with_current(|current| current.host.finishing(ran));
+/// Tells `pool`, if this thread works for it, that it is about to complete the future of one of its tasks.
+pub(crate) fn finishing(pool: usize, ran: Ran) {
+    with_current(|current| {
+        // A task may run others with an executor of its own, which are none of the pool's business.
+        if current.pool.get() == pool {
+            // Borrowed for the call, which spares a count: a host does not come back to this module.
+            current.host.finishing(ran);
+        }
+    });
 }
 
 /// Tells the pool that this thread works for, if any, that it is about to run callbacks.

@@ -168,17 +168,19 @@ fn a_worker_is_told_of_the_end_of_its_task() {
     guarded(|| {
         let (pool, diary) = (PoolId::new(), Rc::new(Diary::default()));
         work_for(pool, diary.clone(), || {
-            let (task, _future) = PackagedTask::new(Call(|| 1));
+            let (task, _future) = queued(pool, || 1);
             assert_eq!(task.run(), Ran::Succeeded);
             assert_eq!(diary.take(), ["finishing"]);
-            let (task, future) = PackagedTask::new(Call(|| -> u8 { panic!("in the task") }));
+            let (task, future) = queued(pool, || -> u8 { panic!("in the task") });
             future.add_done_callback(|it| assert!(it.exception().is_some()));
             assert_eq!(task.run(), Ran::Failed);
             assert_eq!(diary.take(), ["failing", "running callbacks"]);
-            // Nothing comes of one that is not run.
-            let (task, future) = PackagedTask::new(Call(|| 1));
+            // Nothing comes of one that is not run, nor of one that is none of the pool's.
+            let (task, future) = queued(pool, || 1);
             future.cancel();
             assert_eq!(task.run(), Ran::Not);
+            let (task, _future) = PackagedTask::new(Call(|| 1));
+            assert_eq!(task.run(), Ran::Succeeded);
             assert!(diary.take().is_empty());
             let (_task, future) = queued(pool, || -> u8 { panic!("in place") });
             assert!(future.result().is_err());

@@ -120,6 +120,28 @@ fn whoever_was_woken_finds_the_count_up_to_date() {
 }
 
 #[test]
+fn whoever_sees_that_it_has_finished_finds_it_counted() {
+    guarded(|| {
+        for fails in [false, true] {
+            for _ in 0..200 {
+                let progress = Progress::new();
+                let (kept, future) = promise();
+                progress.watch_as(&future, 3);
+                thread::scope(|scope| {
+                    scope.spawn(|| if fails { drop(kept) } else { kept.set_result(1).unwrap() });
+                    while !future.done() {
+                        thread::yield_now();
+                    }
+                    let counted = if fails { (0, 0, 0, 3, 0) } else { (0, 0, 3, 0, 0) };
+                    assert_eq!(counts(&progress), counted);
+                });
+                assert_eq!(future.result().is_err(), fails);
+            }
+        }
+    });
+}
+
+#[test]
 fn starts_and_ends_race_with_watching() {
     guarded(|| {
         for _ in 0..200 {

@@ -196,8 +196,9 @@ impl Worker {
         }
         // Relaxed: a worker that does not see it yet has started the task just before.
         if self.shared.hints.cancelled.load(Ordering::Relaxed) {
-            tally.cancelled();
-            task.cancel();
+            if task.cancel() {
+                tally.cancelled();
+            }
             return;
         }
         self.note_running(Some(task.name()));

@@ -350,7 +350,6 @@ fn p01_executors_inside_executors() {
 /// An executor that runs its tasks in the caller's thread may be used inside a task. The end of such a task is not the end
 /// of the worker's, which goes on computing: a task that is submitted meanwhile gets another thread.
 #[test]
-#[ignore = "fails: any task that ends in a worker's thread counts as the worker's own (crates/future/src/task.rs)"]
 fn p42_a_task_inside_a_task_does_not_free_the_worker() {
     guarded(|| {
         let pool = Arc::new(pool(2));
@@ -365,6 +364,18 @@ fn p42_a_task_inside_a_task_does_not_free_the_worker() {
             receiver.recv().unwrap()
         });
         assert_eq!(outer.unwrap().result().unwrap(), 5);
+    });
+}
+
+/// Nor is it one of the pool's tasks in its statistics.
+#[test]
+fn p50_a_task_inside_a_task_is_not_counted() {
+    guarded(|| {
+        let pool = pool(1);
+        let outer = pool.spawn(|| InlineExecutor::new().map(|n| n, 0..5_u64).count()).unwrap();
+        assert_eq!(outer.result().unwrap(), 5);
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.running, stats.succeeded), (1, 0, 1));
     });
 }
 

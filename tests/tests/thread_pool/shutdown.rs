@@ -199,7 +199,7 @@ fn f095_p39_a_timeout_names_what_is_running() {
 #[test]
 fn f093_submissions_and_shutdowns_race() {
     guarded(|| {
-        for round in 0..200 {
+        for round in 0..60 {
             let pool = pool(1 + round % 3);
             let ran = AtomicUsize::new(0);
             let (accepted, outcomes) = thread::scope(|scope| {

@@ -245,6 +245,22 @@ fn loom_progress_vs_start_and_end() {
     });
 }
 
+/// Whoever sees that a future has finished, without waiting for it, finds it counted.
+#[test]
+fn loom_done_vs_progress() {
+    model(|| {
+        let (promise, future) = promise();
+        let progress = Progress::new();
+        progress.watch(&future);
+        let executor = thread::spawn(move || promise.set_result(7).unwrap());
+        if future.done() {
+            assert_eq!(progress.snapshot().succeeded, 1);
+        }
+        executor.join().unwrap();
+        assert_eq!(progress.snapshot().succeeded, 1);
+    });
+}
+
 /// The same with a cancellation.
 #[test]
 fn loom_progress_vs_cancel_and_start() {

@@ -123,6 +123,21 @@ fn loom_two_look_at_a_flattened_future() {
     });
 }
 
+/// Two threads take the value of one cell, which handles do not let them do: one of them gets it.
+#[test]
+fn loom_take_vs_take() {
+    model(|| {
+        let (promise, future) = promise();
+        promise.set_result(7).unwrap();
+        let other = thread::spawn({
+            let cell = Arc::clone(future.cell());
+            move || cell.take().is_ok()
+        });
+        let here = future.cell().take().is_ok();
+        assert_ne!(other.join().unwrap(), here);
+    });
+}
+
 /// Two threads ask for the id of a future that has none yet: they are given the same.
 #[test]
 fn loom_id_vs_id() {
