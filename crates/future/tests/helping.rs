@@ -52,10 +52,10 @@ impl Host for Diary {
     }
 }
 
-fn queued<R: Send + 'static>(
+fn queued<R: Send + 'static, F: FnOnce() -> R + Send + 'static>(
     pool: PoolId,
-    f: impl FnOnce() -> R + Send + 'static,
-) -> (Arc<impl Sized>, Future<R>) {
+    f: F,
+) -> (Arc<PackagedTask<Call<F>>>, Future<R>) {
     let (task, future) = PackagedTask::new(Call(f));
     task.set_pool(pool);
     (task, future)
