@@ -15,9 +15,9 @@ pub use concurrent_futures_executor::{
 };
 pub use concurrent_futures_future::{
     AnyFuture, AsCompleted, AsCompletedTimeout, AsCompletedTimeoutError, Blocked, BrokenExecutor,
-    CancelOnDrop, CodecError, Completed, CompletionSet, Crossing, DoneAndNotDone, Event, Failure,
+    CancelOnDrop, CodecError, Completed, CompletionSet, Crossing, DeathCause, DoneAndNotDone, Event, Failure,
     Future, FutureId, Host, InvalidStateError, PackagedTask, Panic, PoolId, Progress,
-    ProgressSnapshot, Promise, Ran, ReturnWhen, SharedFuture, State, TaskError, TimeoutError, Work,
+    ProgressSnapshot, Promise, Ran, ReturnWhen, SharedFuture, State, TaskError, TimeoutError, Work, WorkerDied,
     as_completed, as_completed_timeout, blocking, promise, report, set_event_hook, wait,
     wait_timeout, work_for,
 };

@@ -9,7 +9,7 @@ use crate::{
     map::{Map, MapOptions, Submitter, run_chunk},
     portable::{Portable, portable_call},
     shutdown::Shutdown,
-    task::{Task, TaskWork, package},
+    task::{PointerCall, Task, TaskWork, package},
 };
 
 /// Something that runs tasks: threads, processes, or the caller itself; Python's `concurrent.futures.Executor`.
@@ -129,6 +129,36 @@ pub trait ExecutorExt: Executor {
         R: Portable,
     {
         submit_portable(self, function, argument)
+    }
+
+    /// As [`submit`](Self::submit), for a function that is chosen at run time.
+    ///
+    /// ```
+    /// # use concurrent_futures_executor::{ExecutorExt, InlineExecutor};
+    /// # let executor = InlineExecutor::new();
+    /// fn double(n: u64) -> u64 { 2 * n }
+    /// fn square(n: u64) -> u64 { n * n }
+    ///
+    /// for (name, function) in [("double", double as fn(u64) -> u64), ("square", square)] {
+    ///     println!("{name}: {}", executor.submit_fn(function, 12)?.result()?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] as there.
+    fn submit_fn<A, R>(
+        &self,
+        function: fn(A) -> R,
+        argument: A,
+    ) -> Result<Future<R>, SubmitError<A>>
+    where
+        A: Portable,
+        R: Portable,
+    {
+        submit_work(self, PointerCall { function, argument })
+            .map_err(|refused| refused.map(|work| work.argument))
     }
 
     /// Calls `function` for every item, and returns the results in the order of the items.

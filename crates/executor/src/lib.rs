@@ -41,7 +41,7 @@ pub use inline::InlineExecutor;
 pub use map::{Map, MapOptions};
 pub use portable::Portable;
 #[cfg(feature = "portable")]
-pub use portable::{Entry, Trampoline};
+pub use portable::{Entry, Trampoline, wire};
 pub use shutdown::{Shutdown, Wait};
 #[cfg(feature = "portable")]
 pub use task::StartedTask;

@@ -1,15 +1,15 @@
 //! What it takes for a task to cross to another process, and, with the feature `portable`, how it does.
 //!
 //! A function is known by its type alone. It must therefore have no data of its own, so that a worker can make a value
-//! of it out of nothing, and its argument carries everything. [`Entry`] is how such a task is run from bytes: a
+//! of it out of nothing, and its argument carries everything; or it is a plain `fn` pointer, which names itself. [`Entry`] is how such a task is run from bytes: a
 //! function of this executable, compiled for one combination of function, argument and result. What names it on the
-//! wire is the business of the executor: the process pool, whose workers are the same executable, sends its offset.
+//! wire is the business of the executor: the process pool, whose workers are the same executable, sends offsets.
 
 use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::task::{PortableCall, TaskWork};
+use crate::task::{PointerCall, PortableCall, TaskWork};
 
 /// Values that can cross to another process and back: anything that owns its data, can be sent to another thread, and
 /// that [serde](https://serde.rs) can write and read.
@@ -29,8 +29,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
 pub(crate) const fn assert_no_captures<F>() {
     assert!(
         size_of::<F>() == 0,
-        "a task for any executor must not capture variables, nor be a `fn` pointer: it is known by its type alone, as \
-         it may run in another process. Pass what it needs in the argument (a tuple for several), or use the methods \
+        "a task for any executor must not capture variables: it is known by its type alone, as it may run in another \
+         process. (For a `fn` pointer there is `submit_fn`.) Pass what it needs in the argument (a tuple for several), or use the methods \
          of `ThreadPoolExecutor` itself, which take any closure"
     );
 }
@@ -46,8 +46,36 @@ where
     }
 
     #[cfg(feature = "portable")]
-    fn entry() -> Option<Entry> {
-        Some(Entry { trampoline: wire::trampoline::<F, A, R>, name: Self::name() })
+    fn entry(&self) -> Option<Entry> {
+        Some(Entry { trampoline: wire::trampoline::<F, A, R>, function: None, name: Self::name() })
+    }
+
+    #[cfg(feature = "portable")]
+    fn encode_argument(
+        &self,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), concurrent_futures_future::CodecError> {
+        wire::encode(&self.argument, buffer, concurrent_futures_future::Crossing::EncodeArgument)
+    }
+
+    #[cfg(feature = "portable")]
+    fn decode_result(result: &[u8]) -> Result<R, concurrent_futures_future::CodecError> {
+        wire::decode(result, concurrent_futures_future::Crossing::DecodeResult)
+    }
+}
+
+impl<A: Portable, R: Portable> TaskWork for PointerCall<A, R> {
+    fn name() -> &'static str {
+        std::any::type_name::<fn(A) -> R>()
+    }
+
+    #[cfg(feature = "portable")]
+    fn entry(&self) -> Option<Entry> {
+        Some(Entry {
+            trampoline: wire::pointer_trampoline::<A, R>,
+            function: Some(wire::erase(self.function)),
+            name: Self::name(),
+        })
     }
 
     #[cfg(feature = "portable")]
@@ -75,8 +103,9 @@ where
 #[cfg(feature = "portable")]
 pub use wire::{Entry, Trampoline};
 
+/// Running a task from bytes, for executors whose workers are other processes.
 #[cfg(feature = "portable")]
-mod wire {
+pub mod wire {
     //! Running a task from bytes.
 
     use std::fmt;
@@ -90,7 +119,15 @@ mod wire {
     ///
     /// An error is the task's own: the argument or result that could not be decoded or encoded, or the panic. It never
     /// unwinds. The buffer is as long as it was if there is an error.
-    pub type Trampoline = fn(argument: &[u8], result: &mut Vec<u8>) -> Result<(), TaskError>;
+    ///
+    /// # Safety
+    ///
+    /// `function` is what stood beside the trampoline in its [`Entry`].
+    pub type Trampoline = unsafe fn(
+        function: Option<fn()>,
+        argument: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), TaskError>;
 
     /// How a portable task is run in another process of the same executable.
     #[derive(Clone, Copy)]
@@ -98,8 +135,38 @@ mod wire {
     pub struct Entry {
         /// The function that runs the task from its encoded argument.
         pub trampoline: Trampoline,
+        /// The task's function, its type forgotten, if it is a pointer and thus not known by the trampoline already.
+        pub function: Option<fn()>,
         /// The type name of the task's function, for people to read.
         pub name: &'static str,
+    }
+
+    impl Entry {
+        /// How to call `function`, which must have no data of its own.
+        pub fn new<F, A, R>(function: F) -> Self
+        where
+            F: Fn(A) -> R + Copy + Send + Sync + 'static,
+            A: Portable,
+            R: Portable,
+        {
+            const { super::assert_no_captures::<F>() };
+            let _ = function;
+            let name = std::any::type_name::<F>();
+            Self { trampoline: trampoline::<F, A, R>, function: None, name }
+        }
+
+        /// Decodes the argument, calls the function and appends the encoded result, in this process.
+        ///
+        /// # Errors
+        ///
+        /// The task's own, as for a [`Trampoline`].
+        pub fn run(&self, argument: &[u8], result: &mut Vec<u8>) -> Result<(), TaskError> {
+            // SAFETY: the two are from the same entry; only this module makes entries.
+            #[expect(unsafe_code, reason = "the promise is about the two fields beside each other")]
+            unsafe {
+                (self.trampoline)(self.function, argument, result)
+            }
+        }
     }
 
     impl fmt::Debug for Entry {
@@ -109,6 +176,7 @@ mod wire {
     }
 
     pub(super) fn trampoline<F, A, R>(
+        _function: Option<fn()>,
         argument: &[u8],
         result: &mut Vec<u8>,
     ) -> Result<(), TaskError>
@@ -117,9 +185,43 @@ mod wire {
         A: Portable,
         R: Portable,
     {
+        call(|argument| conjure::<F>()(argument), argument, result)
+    }
+
+    /// The trampoline of `fn` pointers.
+    ///
+    /// # Safety
+    ///
+    /// `function` is some `fn(A) -> R`, erased.
+    #[expect(unsafe_code, reason = "gives a `fn` pointer its type back")]
+    pub(super) unsafe fn pointer_trampoline<A: Portable, R: Portable>(
+        function: Option<fn()>,
+        argument: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), TaskError> {
+        // SAFETY: `function` was erased from this very type, as the caller promises; for one that is absent, which the
+        // caller rules out, the type of the destination has the same niche.
+        let function = unsafe { std::mem::transmute::<Option<fn()>, Option<fn(A) -> R>>(function) };
+        match function {
+            Some(function) => call(function, argument, result),
+            None => Err(TaskError::Abandoned),
+        }
+    }
+
+    /// Forgets the type of a `fn` pointer. It must not be called until it is given back.
+    #[expect(unsafe_code, reason = "makes pointers of any type fit in one field")]
+    pub(super) fn erase<A, R>(function: fn(A) -> R) -> fn() {
+        // SAFETY: all `fn` pointers have the same size and validity; the promise not to call it is the caller's.
+        unsafe { std::mem::transmute::<fn(A) -> R, fn()>(function) }
+    }
+
+    fn call<A: Portable, R: Portable>(
+        function: impl Fn(A) -> R,
+        argument: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), TaskError> {
         let length = result.len();
         let outcome = Panic::catch(|| {
-            let function = conjure::<F>();
             let argument = decode::<A>(argument, Crossing::DecodeArgument)?;
             encode(&function(argument), result, Crossing::EncodeResult)
         });
@@ -147,7 +249,12 @@ mod wire {
         unsafe { std::ptr::NonNull::<F>::dangling().as_ptr().read() }
     }
 
-    pub(super) fn encode<T: Portable>(
+    /// Appends the encoding of `value` to `buffer`; an error is said to be of the step `what`.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError`] if the value cannot be encoded; part of it may have been appended then.
+    pub fn encode<T: Portable>(
         value: &T,
         buffer: &mut Vec<u8>,
         what: Crossing,
@@ -156,7 +263,12 @@ mod wire {
             .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
     }
 
-    pub(super) fn decode<T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
+    /// The value that `bytes` encode, all of them; an error is said to be of the step `what`.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError`] if they do not encode a `T`.
+    pub fn decode<T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
         codec::decode(bytes)
             .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
     }

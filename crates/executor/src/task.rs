@@ -90,7 +90,7 @@ impl Task {
 /// For executors whose workers do not share the caller's memory.
 #[cfg(feature = "portable")]
 impl Task {
-    /// How to run the task in another process. `None` if it was made for this process alone.
+    /// How to run the task in another process. `None` if it was made for this process alone, or has started.
     #[must_use]
     pub fn entry(&self) -> Option<Entry> {
         self.erased.entry()
@@ -219,7 +219,7 @@ pub(crate) trait TaskWork: Work {
     fn name() -> &'static str;
 
     #[cfg(feature = "portable")]
-    fn entry() -> Option<Entry>;
+    fn entry(&self) -> Option<Entry>;
 
     #[cfg(feature = "portable")]
     fn encode_argument(
@@ -272,7 +272,7 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
 
     #[cfg(feature = "portable")]
     fn entry(&self) -> Option<Entry> {
-        W::entry()
+        self.inspect(W::entry).flatten()
     }
 
     #[cfg(feature = "portable")]
@@ -334,7 +334,7 @@ where
     }
 
     #[cfg(feature = "portable")]
-    fn entry() -> Option<Entry> {
+    fn entry(&self) -> Option<Entry> {
         None
     }
 
@@ -376,6 +376,20 @@ where
     A: Send + 'static,
     R: Send + 'static,
 {
+    type Output = R;
+
+    fn call(self) -> R {
+        (self.function)(self.argument)
+    }
+}
+
+/// A call of a function that is known by its pointer.
+pub(crate) struct PointerCall<A, R> {
+    pub(crate) function: fn(A) -> R,
+    pub(crate) argument: A,
+}
+
+impl<A: Send + 'static, R: Send + 'static> Work for PointerCall<A, R> {
     type Output = R;
 
     fn call(self) -> R {

@@ -3,9 +3,9 @@
 //! A wait that ran out of time ([`TimeoutError`]) is never mixed up with a task that failed ([`TaskError`]), whatever
 //! the task failed with.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
-use crate::panic::Panic;
+use crate::{died::WorkerDied, panic::Panic};
 
 /// Why a future has no value.
 ///
@@ -22,6 +22,8 @@ pub enum TaskError {
     Failed(Failure),
     /// The executor broke before the task could run; Python's `BrokenExecutor`.
     Broken(BrokenExecutor),
+    /// The process that was running the task died.
+    WorkerDied(WorkerDied),
     /// The promise, or the task, was dropped without ever being completed.
     Abandoned,
     /// A value could not be encoded for its way to another process, or decoded after it.
@@ -66,6 +68,7 @@ impl fmt::Display for TaskError {
             // In its own words: who reads it has no use for ours.
             Self::Failed(failure) => failure.fmt(f),
             Self::Broken(_) => f.write_str("the executor broke before the task could run"),
+            Self::WorkerDied(died) => died.fmt(f),
             Self::Abandoned => {
                 f.write_str("the task was dropped without ever being run to its end")
             }
@@ -77,8 +80,8 @@ impl fmt::Display for TaskError {
 impl Error for TaskError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // The panic's own words are part of the message already.
-            Self::Cancelled | Self::Abandoned | Self::Panicked(_) => None,
+            // The words of the panic, or of the death, are the message already.
+            Self::Cancelled | Self::Abandoned | Self::Panicked(_) | Self::WorkerDied(_) => None,
             Self::Failed(failure) => failure.error.source(),
             Self::Broken(broken) => Some(broken),
             Self::Codec(codec) => Some(codec),
@@ -164,7 +167,7 @@ impl Error for BrokenExecutor {
 #[derive(Clone)]
 pub struct CodecError {
     what: Crossing,
-    type_name: &'static str,
+    type_name: Cow<'static, str>,
     source: Arc<dyn Error + Send + Sync>,
 }
 
@@ -187,9 +190,10 @@ impl CodecError {
     #[must_use]
     pub fn new(
         what: Crossing,
-        type_name: &'static str,
+        type_name: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
+        let type_name = type_name.into();
         Self { what, type_name, source: Arc::from(source.into()) }
     }
 
@@ -201,8 +205,8 @@ impl CodecError {
 
     /// The name of the type that did not make it, as [`std::any::type_name`] has it.
     #[must_use]
-    pub fn type_name(&self) -> &'static str {
-        self.type_name
+    pub fn type_name(&self) -> &str {
+        &self.type_name
     }
 }
 

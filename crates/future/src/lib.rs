@@ -34,6 +34,7 @@ mod any;
 #[expect(unsafe_code, reason = "hands the stage to whoever the state word says may touch it")]
 mod cell;
 mod completion;
+mod died;
 mod error;
 #[expect(unsafe_code, reason = "passes a right on to what it wraps")]
 mod flatten;
@@ -70,6 +71,7 @@ pub use completion::{
     AsCompleted, AsCompletedTimeout, AsCompletedTimeoutError, CompletionSet, as_completed,
     as_completed_timeout,
 };
+pub use died::{DeathCause, WorkerDied};
 pub use error::{
     BrokenExecutor, CodecError, Crossing, Failure, InvalidStateError, TaskError, TimeoutError,
 };

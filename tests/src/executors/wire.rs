@@ -93,7 +93,7 @@ impl Shared {
                 continue;
             }
             let mut result = Vec::new();
-            let result = (entry.trampoline)(&argument, &mut result).map(|()| result);
+            let result = entry.run(&argument, &mut result).map(|()| result);
             if replies.send(Reply { number, result }).is_err() {
                 return;
             }

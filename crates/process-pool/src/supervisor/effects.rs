@@ -1,0 +1,90 @@
+//! What is to be done about a change of the table, after the lock on it was released.
+//!
+//! Completing a future decodes its result, drops its argument and runs its callbacks: all of it the user's code, which may
+//! take any time, submit the next task, or shut the pool down. None of it may happen under a lock.
+
+use std::os::fd::AsFd;
+
+use concurrent_futures_executor::{
+    StartedTask, Task,
+    future::{BrokenExecutor, Event, TaskError, report},
+};
+
+#[derive(Default)]
+pub(crate) struct Effects {
+    completions: Vec<Completion>,
+    output: Vec<u8>,
+    broken: Option<(String, BrokenExecutor)>,
+}
+
+enum Completion {
+    Finished(StartedTask, Vec<u8>),
+    Failed(StartedTask, TaskError),
+    Refused(Task, TaskError),
+    Cancelled(Task),
+}
+
+impl Effects {
+    pub(crate) fn finish(&mut self, task: StartedTask, result: Vec<u8>) {
+        self.completions.push(Completion::Finished(task, result));
+    }
+
+    pub(crate) fn fail(&mut self, task: StartedTask, error: TaskError) {
+        self.completions.push(Completion::Failed(task, error));
+    }
+
+    pub(crate) fn refuse(&mut self, task: Task, error: TaskError) {
+        self.completions.push(Completion::Refused(task, error));
+    }
+
+    pub(crate) fn cancel(&mut self, task: Task) {
+        self.completions.push(Completion::Cancelled(task));
+    }
+
+    /// What `other` has, after what this has.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.completions.append(&mut other.completions);
+        self.output.append(&mut other.output);
+        self.broken = self.broken.take().or(other.broken);
+    }
+
+    /// Writes to this process's standard error what a worker has written to its own.
+    pub(crate) fn print(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Lets everybody know that the pool is broken.
+    pub(crate) fn report_broken(&mut self, executor: &str, error: &BrokenExecutor) {
+        self.broken = Some((executor.to_owned(), error.clone()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.completions.is_empty() && self.output.is_empty() && self.broken.is_none()
+    }
+
+    /// Does all of it. To be called without any lock.
+    pub(crate) fn perform(self) {
+        if let Some((executor, error)) = &self.broken {
+            report(&Event::ExecutorBroken { executor, error });
+        }
+        for completion in self.completions {
+            match completion {
+                Completion::Finished(task, result) => task.complete_encoded(&result),
+                Completion::Failed(task, error) => task.fail(error),
+                Completion::Refused(task, error) => task.fail(error),
+                Completion::Cancelled(task) => drop(task.cancel()),
+            }
+        }
+        // Last, as it waits if nobody reads. Not through `std`, whose lock the user may hold while waiting for a result.
+        let stderr = std::io::stderr();
+        let mut output = &self.output[..];
+        while !output.is_empty() {
+            match nix::unistd::write(stderr.as_fd(), output) {
+                Ok(written) => output = &output[written..],
+                Err(nix::errno::Errno::EINTR) => {}
+                // Nowhere to write to.
+                Err(_) => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,815 @@
+//! The table of workers, and what each was sent: the one place that knows.
+//!
+//! ```text
+//!                  Forked, Hello, Ready            Finished, Failed
+//!   start --> Starting ----------------> Idle <---------------------- Busy
+//!                |                       | |                           ^ |
+//!                |                       | +---------- Task -----------+ |  enough tasks
+//!                |  closing              |  idle for too long, closing   |
+//!                +-------------------> Leaving <-------------------------+
+//!                                        |
+//!            from anywhere: Ended -------+---> (not in the table)
+//! ```
+//!
+//! Rules, which the code cites by number:
+//!
+//! 1. A worker is sent a task only when it is idle, and its future is marked as running at that moment. So there is no task
+//!    that was sent and could still be cancelled, and none waits behind another.
+//! 2. A worker is in the table until the fork server has reported its end, and by then all that it ever sent has been
+//!    read. So what is known of its task when it leaves the table is all that will ever be known.
+//! 3. A task that the worker has not reported as started is sent to another one, unless it has been unlucky too often.
+//! 4. The pool breaks when its workers cannot be made ready, and only then.
+//! 5. What runs the user's code goes into [`Effects`].
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    os::fd::AsFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use concurrent_futures_executor::{
+    StartedTask, Task,
+    future::{BrokenExecutor, DeathCause, TaskError, WorkerDied},
+};
+use nix::unistd::Pid;
+
+use crate::{
+    frame::{Fields, Frame, FrameBuilder, Kind, ProtocolError},
+    message::{Configure, Ending, Hello, LastWords, Signal, decode_failure},
+    stats::PoolStats,
+    supervisor::{
+        Context,
+        effects::Effects,
+        launch::{self, ServerProcess},
+        link::{Left, Link, Stderr},
+        reactor::Source,
+    },
+};
+
+/// How often in a row a worker, or the fork server, may fail to become ready before the pool breaks.
+const STARTS_MAX: u32 = 5;
+
+/// How long the pool waits after the first failure to start a worker; twice as long after each of the next.
+const BACKOFF: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// How often a task may be sent to a worker that dies before it has started it.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// How long a process may take to end after it was told to, or has closed its connection, before it is killed.
+const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
+const DISCONNECTED_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// A task and the frame that carries it, to be sent when a worker is free.
+pub(crate) struct Queued {
+    task: QueuedTask,
+    id: u64,
+    frame: Arc<Vec<u8>>,
+}
+
+enum QueuedTask {
+    Fresh(Task),
+    /// Was sent to a worker that died without having started it.
+    Moved(StartedTask, u32),
+}
+
+impl Queued {
+    pub(crate) fn new(task: Task, id: u64, frame: Vec<u8>) -> Self {
+        Self { task: QueuedTask::Fresh(task), id, frame: Arc::new(frame) }
+    }
+
+    /// The task, if it was never sent.
+    pub(crate) fn into_task(self) -> Option<Task> {
+        match self.task {
+            QueuedTask::Fresh(task) => Some(task),
+            QueuedTask::Moved(..) => None,
+        }
+    }
+}
+
+/// A task that a worker has.
+struct Sent {
+    task: StartedTask,
+    id: u64,
+    /// To be sent again if the worker dies early. Let go of when it has started.
+    frame: Arc<Vec<u8>>,
+    attempts: u32,
+    /// When the worker said that it has started.
+    began: Option<Instant>,
+}
+
+enum Phase {
+    Starting { greeted: bool },
+    Idle { since: Instant },
+    Busy(Sent),
+    Leaving,
+}
+
+/// Why the pool kills a worker.
+#[derive(Clone)]
+enum Verdict {
+    Stopped,
+    Disconnected,
+    Violation(String),
+}
+
+struct Worker {
+    link: Arc<Link>,
+    stderr: Arc<Stderr>,
+    pid: Option<u32>,
+    phase: Phase,
+    tasks_left: Option<u64>,
+    /// When it is killed if it has not ended.
+    deadline: Option<Instant>,
+    verdict: Option<Verdict>,
+    last_words: Option<LastWords>,
+}
+
+struct Server {
+    id: u64,
+    link: Arc<Link>,
+    process: ServerProcess,
+    phase: ServerPhase,
+    deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ServerPhase {
+    Starting { greeted: bool },
+    Ready,
+    Leaving,
+}
+
+#[derive(Default)]
+pub(crate) struct Table {
+    queue: VecDeque<Queued>,
+    workers: BTreeMap<u64, Worker>,
+    /// Those that are idle; the one that has been for the shortest time is the last, and the next to be sent something.
+    idle: Vec<u64>,
+    server: Option<Server>,
+    next_id: u64,
+    /// How many workers to have at least.
+    prestart: usize,
+    /// There has been a server.
+    started: bool,
+    closed: bool,
+    broken: Option<BrokenExecutor>,
+    /// Failures to start a worker since the last success.
+    failed_starts: u32,
+    not_before: Option<Instant>,
+    ended: bool,
+    pub(crate) stats: PoolStats,
+}
+
+impl Table {
+    pub(crate) fn broken(&self) -> Option<&BrokenExecutor> {
+        self.broken.as_ref()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Nothing is left: no task, no worker, no server; and there will not be.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// There is a server, or has been; then it is replaced when it is needed, and not by whoever submits a task.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The names of the tasks that workers have.
+    pub(crate) fn running(&self) -> Vec<&'static str> {
+        self.sent().map(|sent| sent.task.name()).collect()
+    }
+
+    fn sent(&self) -> impl Iterator<Item = &Sent> {
+        self.workers.values().filter_map(|worker| match &worker.phase {
+            Phase::Busy(sent) => Some(sent),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        self.workers.values().filter_map(|worker| worker.pid).collect()
+    }
+
+    pub(crate) fn snapshot(&self) -> PoolStats {
+        PoolStats {
+            queued: self.queue.len() as u64,
+            running: self.sent().count() as u64,
+            workers: self.workers.len(),
+            idle_workers: self.idle.len(),
+            ..self.stats
+        }
+    }
+
+    pub(crate) fn link(&self, id: u64) -> Option<Arc<Link>> {
+        match &self.server {
+            Some(server) if server.id == id => Some(Arc::clone(&server.link)),
+            _ => self.workers.get(&id).map(|worker| Arc::clone(&worker.link)),
+        }
+    }
+
+    pub(crate) fn stderr(&self, id: u64) -> Option<Arc<Stderr>> {
+        self.workers.get(&id).map(|worker| Arc::clone(&worker.stderr))
+    }
+
+    pub(crate) fn worker_pid(&self, id: u64) -> Option<Pid> {
+        let pid = self.workers.get(&id)?.pid?;
+        Some(Pid::from_raw(pid.cast_signed()))
+    }
+
+    pub(crate) fn server_id(&self) -> Option<u64> {
+        self.server.as_ref().map(|server| server.id)
+    }
+
+    pub(crate) fn worker_ids(&self) -> Vec<u64> {
+        self.workers.keys().copied().collect()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closed || self.broken.is_some()
+    }
+
+    /// A name for a worker or server, never used again.
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    // What the pool's users ask for.
+
+    pub(crate) fn enqueue(&mut self, queued: Queued) {
+        self.stats.submitted += 1;
+        self.queue.push_back(queued);
+    }
+
+    pub(crate) fn prestart(&mut self, count: usize) {
+        self.prestart = self.prestart.max(count);
+    }
+
+    pub(crate) fn close(&mut self, cancel_futures: bool, fx: &mut Effects) {
+        self.closed = true;
+        if cancel_futures {
+            self.empty_queue(fx, |task, stats, fx| {
+                stats.cancelled += 1;
+                fx.cancel(task);
+            });
+        }
+    }
+
+    /// Closes, cancels what has not started, and sends `signal` to all workers.
+    pub(crate) fn stop(&mut self, cx: &Context, signal: i32, fx: &mut Effects) {
+        self.close(true, fx);
+        for id in self.worker_ids() {
+            self.condemn(cx, id, Verdict::Stopped, signal);
+        }
+    }
+
+    /// Takes all out of the queue that was never sent.
+    fn empty_queue(
+        &mut self,
+        fx: &mut Effects,
+        mut dispose: impl FnMut(Task, &mut PoolStats, &mut Effects),
+    ) {
+        for queued in std::mem::take(&mut self.queue) {
+            match queued.task {
+                QueuedTask::Fresh(task) => dispose(task, &mut self.stats, fx),
+                QueuedTask::Moved(..) => self.queue.push_back(queued),
+            }
+        }
+    }
+
+    fn break_pool(&mut self, cx: &Context, error: BrokenExecutor, fx: &mut Effects) {
+        if self.broken.is_some() {
+            return;
+        }
+        fx.report_broken(&cx.config.name, &error);
+        for queued in std::mem::take(&mut self.queue) {
+            self.stats.failed += 1;
+            let error = TaskError::Broken(error.clone());
+            match queued.task {
+                QueuedTask::Fresh(task) => fx.refuse(task, error),
+                QueuedTask::Moved(task, _) => fx.fail(task, error),
+            }
+        }
+        self.broken = Some(error);
+    }
+
+    // What follows from the present state.
+
+    /// Does all that can be done now. To be called after every change.
+    pub(crate) fn advance(&mut self, cx: &Context, fx: &mut Effects) {
+        self.dispatch(cx);
+        if self.is_closing() {
+            self.wind_up(cx, fx);
+        } else {
+            self.start_workers(cx, fx);
+        }
+    }
+
+    fn dispatch(&mut self, cx: &Context) {
+        while let Some(&id) = self.idle.last()
+            && let Some(queued) = self.queue.pop_front()
+        {
+            let (task, attempts) = match queued.task {
+                // Rule 1.
+                QueuedTask::Fresh(task) => match task.start() {
+                    Some(task) => (task, 1),
+                    None => {
+                        self.stats.cancelled += 1;
+                        continue;
+                    }
+                },
+                QueuedTask::Moved(task, attempts) => (task, attempts + 1),
+            };
+            self.idle.pop();
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            let frame = Arc::clone(&queued.frame);
+            send(cx, id, &worker.link, frame);
+            let Queued { id, frame, .. } = queued;
+            worker.phase = Phase::Busy(Sent { task, id, frame, attempts, began: None });
+        }
+    }
+
+    fn start_workers(&mut self, cx: &Context, fx: &mut Effects) {
+        loop {
+            let mut live = 0;
+            let mut free = 0;
+            for worker in self.workers.values() {
+                live += usize::from(!matches!(worker.phase, Phase::Leaving));
+                free += usize::from(matches!(
+                    worker.phase,
+                    Phase::Idle { .. } | Phase::Starting { .. }
+                ));
+            }
+            let wanted = self.queue.len() > free || live < self.prestart;
+            if !wanted || live >= cx.config.max_workers.get() {
+                return;
+            }
+            if self.not_before.is_some_and(|moment| Instant::now() < moment) {
+                return;
+            }
+            let outcome = match &self.server {
+                Some(server) if server.phase == ServerPhase::Ready => self.start_worker(cx),
+                Some(_) => return,
+                None => self.start_server(cx),
+            };
+            if let Err(error) = outcome {
+                self.start_failed(cx, "a worker could not be started", error, fx);
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn start_server(&mut self, cx: &Context) -> io::Result<()> {
+        let id = self.new_id();
+        let (link, process) = launch::server(cx, id)?;
+        let phase = ServerPhase::Starting { greeted: false };
+        self.server = Some(Server { id, link, process, phase, deadline: None });
+        self.started = true;
+        Ok(())
+    }
+
+    fn start_worker(&mut self, cx: &Context) -> io::Result<()> {
+        let id = self.new_id();
+        let Some(server) = &self.server else { return Ok(()) };
+        let (link, stderr, fds) = launch::worker(cx, id)?;
+        send_with(cx, server.id, &server.link, FrameBuilder::new(Kind::Start, id).finish(), fds);
+        let configure = Configure {
+            stack_size: cx.config.stack_size as u64,
+            initializer: cx.config.initializer.clone(),
+        };
+        send(cx, id, &link, Arc::new(configure.encode()));
+        self.workers.insert(
+            id,
+            Worker {
+                link,
+                stderr,
+                pid: None,
+                phase: Phase::Starting { greeted: false },
+                tasks_left: cx.config.tasks_max(id),
+                deadline: None,
+                verdict: None,
+                last_words: None,
+            },
+        );
+        Ok(())
+    }
+
+    /// Rule 4.
+    fn start_failed(
+        &mut self,
+        cx: &Context,
+        what: &str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        fx: &mut Effects,
+    ) {
+        self.failed_starts += 1;
+        let healthy = |worker: &Worker| {
+            matches!(worker.phase, Phase::Idle { .. } | Phase::Busy(_)) && worker.verdict.is_none()
+        };
+        if self.failed_starts >= STARTS_MAX && !self.workers.values().any(healthy) {
+            self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
+            return;
+        }
+        let exponent = self.failed_starts.min(16) - 1;
+        let delay = BACKOFF.saturating_mul(1 << exponent).min(BACKOFF_MAX);
+        self.not_before = Some(Instant::now() + delay);
+    }
+
+    fn start_succeeded(&mut self) {
+        self.failed_starts = 0;
+        self.not_before = None;
+    }
+
+    /// Lets everything end, one after the other: tasks, workers, the server.
+    fn wind_up(&mut self, cx: &Context, fx: &mut Effects) {
+        if !self.queue.is_empty() {
+            // Not broken, then. If there is nobody left to run them, somebody has to be started.
+            self.start_workers(cx, fx);
+            return;
+        }
+        for id in self.worker_ids() {
+            let waits = |worker: &Worker| {
+                matches!(worker.phase, Phase::Idle { .. } | Phase::Starting { .. })
+            };
+            if self.workers.get(&id).is_some_and(waits) {
+                self.dismiss(cx, id);
+            }
+        }
+        if !self.workers.is_empty() {
+            return;
+        }
+        match &mut self.server {
+            None => self.ended = true,
+            Some(server) => match server.phase {
+                ServerPhase::Leaving => {}
+                ServerPhase::Ready => {
+                    server.phase = ServerPhase::Leaving;
+                    server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+                    let frame = FrameBuilder::new(Kind::Exit, 0).finish();
+                    send(cx, server.id, &server.link, Arc::new(frame));
+                }
+                ServerPhase::Starting { .. } => {
+                    // It has no worker, and may be busy with what is to be preloaded for none.
+                    server.phase = ServerPhase::Leaving;
+                    server.process.kill();
+                }
+            },
+        }
+    }
+
+    /// Tells a worker to end when it has nothing to do.
+    fn dismiss(&mut self, cx: &Context, id: u64) {
+        self.idle.retain(|&idle| idle != id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.phase = Phase::Leaving;
+            worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+            send(cx, id, &worker.link, Arc::new(FrameBuilder::new(Kind::Exit, 0).finish()));
+        }
+    }
+
+    /// Sends a worker a signal that is meant to end it.
+    fn condemn(&mut self, cx: &Context, id: u64, verdict: Verdict, signal: i32) {
+        self.idle.retain(|&idle| idle != id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.verdict.get_or_insert(verdict);
+        worker.deadline = None;
+        if matches!(worker.phase, Phase::Idle { .. }) {
+            worker.phase = Phase::Leaving;
+        }
+        if let Some(server) = &self.server {
+            let signal = Signal { number: signal, group: signal == libc::SIGKILL };
+            send(cx, server.id, &server.link, Arc::new(signal.encode(id)));
+        }
+    }
+
+    // What workers and the server say.
+
+    /// A frame from a worker. An error means that it is no worker of ours, or not in its right mind.
+    pub(crate) fn worker_said(
+        &mut self,
+        cx: &Context,
+        id: u64,
+        frame: Frame,
+        fx: &mut Effects,
+    ) -> Result<(), ProtocolError> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        if matches!(worker.verdict, Some(Verdict::Violation(_))) {
+            return Ok(());
+        }
+        match (frame.kind, &mut worker.phase) {
+            (Kind::LastWords, _) => worker.last_words = Some(LastWords::decode(&frame)?),
+            (Kind::Hello, Phase::Starting { greeted: greeted @ false }) => {
+                Hello::decode(&frame, cx.image)?;
+                *greeted = true;
+            }
+            (Kind::Ready, Phase::Starting { greeted: true }) => {
+                Fields(&frame.body).end()?;
+                worker.phase = Phase::Idle { since: Instant::now() };
+                self.idle.push(id);
+                self.start_succeeded();
+            }
+            (Kind::Unready, Phase::Starting { greeted: true }) => {
+                let error = decode_failure(&frame)?;
+                worker.phase = Phase::Leaving;
+                worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+                let what = "the initializer failed in a worker";
+                self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
+            }
+            // It was told to leave before it had said this.
+            (Kind::Hello | Kind::Ready | Kind::Unready, Phase::Leaving) => {}
+            (Kind::Started, Phase::Busy(sent)) if sent.id == frame.id && sent.began.is_none() => {
+                Fields(&frame.body).end()?;
+                sent.began = Some(Instant::now());
+                sent.frame = Arc::default();
+            }
+            (Kind::Finished | Kind::Failed, Phase::Busy(sent))
+                if sent.id == frame.id && sent.began.is_some() =>
+            {
+                let outcome = match frame.kind {
+                    Kind::Finished => Ok(frame.body),
+                    _ => Err(decode_failure(&frame)?),
+                };
+                self.task_ended(cx, id, outcome, fx);
+            }
+            (kind, _) => {
+                let about = frame.id;
+                return Err(ProtocolError(format!("a {kind:?} frame about {about} out of turn")));
+            }
+        }
+        Ok(())
+    }
+
+    fn task_ended(
+        &mut self,
+        cx: &Context,
+        id: u64,
+        outcome: Result<Vec<u8>, TaskError>,
+        fx: &mut Effects,
+    ) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        // The worker is free before anybody learns of the result, so that whoever submits the next task then finds it so.
+        let idle = Phase::Idle { since: Instant::now() };
+        let Phase::Busy(sent) = std::mem::replace(&mut worker.phase, idle) else { return };
+        if let Some(left) = &mut worker.tasks_left {
+            *left -= 1;
+        }
+        if worker.tasks_left == Some(0) {
+            self.dismiss(cx, id);
+        } else if worker.verdict.is_some() {
+            worker.phase = Phase::Leaving;
+        } else {
+            self.idle.push(id);
+        }
+        match outcome {
+            Ok(result) => {
+                self.stats.succeeded += 1;
+                fx.finish(sent.task, result);
+            }
+            Err(error) => {
+                self.stats.failed += 1;
+                fx.fail(sent.task, error);
+            }
+        }
+    }
+
+    /// What a worker said made no sense. It is killed, since nothing else it says can be relied on.
+    pub(crate) fn worker_raved(&mut self, cx: &Context, id: u64, error: String) {
+        self.condemn(cx, id, Verdict::Violation(error), libc::SIGKILL);
+    }
+
+    /// A worker has closed its connection. As a rule it has died, and the server is about to say how.
+    pub(crate) fn worker_hung_up(&mut self, id: u64) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let deadline = Instant::now() + DISCONNECTED_TIME_MAX;
+            worker.deadline = Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
+            // It gets no more tasks.
+            self.idle.retain(|&idle| idle != id);
+            if matches!(worker.phase, Phase::Idle { .. }) {
+                worker.phase = Phase::Leaving;
+            }
+        }
+    }
+
+    /// A frame from the server. A worker's end is returned: what the worker has said must be read first (rule 2).
+    pub(crate) fn server_said(
+        &mut self,
+        cx: &Context,
+        frame: &Frame,
+        fx: &mut Effects,
+    ) -> Result<Option<(u64, Ending)>, ProtocolError> {
+        let Some(server) = &mut self.server else { return Ok(None) };
+        match (frame.kind, &mut server.phase) {
+            (Kind::LastWords, _) => {}
+            (Kind::Hello, ServerPhase::Starting { greeted: greeted @ false }) => {
+                Hello::decode(frame, cx.image)?;
+                *greeted = true;
+            }
+            (Kind::Ready, phase @ ServerPhase::Starting { greeted: true }) => {
+                *phase = ServerPhase::Ready;
+            }
+            (Kind::Unready, ServerPhase::Starting { greeted: true }) => {
+                let error = decode_failure(frame)?;
+                server.phase = ServerPhase::Leaving;
+                server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+                let what = "what was to be preloaded failed";
+                self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
+            }
+            (Kind::Hello | Kind::Ready | Kind::Unready, ServerPhase::Leaving) => {}
+            (Kind::Forked, _) => {
+                let mut fields = Fields(&frame.body);
+                let pid = fields.u32()?;
+                fields.end()?;
+                if let Some(worker) = self.workers.get_mut(&frame.id) {
+                    worker.pid = Some(pid);
+                }
+            }
+            (Kind::NotForked, _) => {
+                let error = io::Error::from_raw_os_error(Fields(&frame.body).i32()?);
+                self.remove(cx, frame.id);
+                self.start_failed(cx, "a worker could not be forked", error, fx);
+            }
+            (Kind::Ended, _) => return Ok(Some((frame.id, Ending::decode(frame)?))),
+            (kind, _) => return Err(ProtocolError(format!("a {kind:?} frame out of turn"))),
+        }
+        Ok(None)
+    }
+
+    /// The server is in a state in which it cannot be the server: it is killed, and its end will be noticed.
+    pub(crate) fn server_raved(&mut self, cx: &Context, error: ProtocolError, fx: &mut Effects) {
+        if let Some(server) = &mut self.server {
+            server.process.kill();
+            let what = "the fork server cannot be talked to";
+            self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
+        }
+    }
+
+    fn remove(&mut self, cx: &Context, id: u64) -> Option<Worker> {
+        let worker = self.workers.remove(&id)?;
+        self.idle.retain(|&idle| idle != id);
+        cx.reactor.forget(worker.link.as_fd());
+        cx.reactor.forget(worker.stderr.as_fd());
+        Some(worker)
+    }
+
+    /// A worker has ended, and all that it said has been read.
+    pub(crate) fn settle(&mut self, cx: &Context, id: u64, ending: Ending, fx: &mut Effects) {
+        let Some(worker) = self.remove(cx, id) else { return };
+        let died = post_mortem(&worker, ending);
+        match worker.phase {
+            Phase::Busy(Sent { task, began: Some(began), .. }) => {
+                self.stats.failed += 1;
+                self.stats.worker_deaths += 1;
+                fx.fail(task, TaskError::WorkerDied(died.with_run_time(began.elapsed())));
+            }
+            Phase::Busy(sent) => {
+                self.stats.worker_deaths += 1;
+                let stopped = matches!(worker.verdict, Some(Verdict::Stopped));
+                if stopped || sent.attempts >= ATTEMPTS_MAX {
+                    self.stats.failed += 1;
+                    fx.fail(sent.task, TaskError::WorkerDied(died));
+                } else if let Some(error) = self.broken.clone() {
+                    self.stats.failed += 1;
+                    fx.fail(sent.task, TaskError::Broken(error));
+                } else {
+                    // Rule 3. It has been waiting for longer than the others.
+                    let Sent { task, id, frame, attempts, .. } = sent;
+                    let task = QueuedTask::Moved(task, attempts);
+                    self.queue.push_front(Queued { task, id, frame });
+                }
+            }
+            Phase::Starting { .. } if worker.verdict.is_none() => {
+                self.stats.worker_deaths += 1;
+                self.start_failed(cx, "workers die before they are ready", died, fx);
+            }
+            Phase::Idle { .. } => self.stats.worker_deaths += 1,
+            Phase::Starting { .. } | Phase::Leaving => {}
+        }
+    }
+
+    /// The server has ended, and so have, or will very soon, all of its workers; they have been settled.
+    pub(crate) fn server_ended(&mut self, cx: &Context, id: u64, fx: &mut Effects) {
+        // Two threads may notice, and there may be another one by now.
+        let Some(mut server) = self.server.take_if(|server| server.id == id) else { return };
+        cx.reactor.forget(server.link.as_fd());
+        let status = server.process.reap(&cx.reactor);
+        if server.phase != ServerPhase::Leaving {
+            let error = format!("the fork server ended: {status}");
+            self.start_failed(cx, "the fork server keeps dying", error, fx);
+        }
+    }
+
+    // What follows from time alone.
+
+    /// When to call `expire`.
+    pub(crate) fn deadline(&self, cx: &Context) -> Option<Instant> {
+        let workers = self.workers.values().filter_map(|worker| match worker.phase {
+            Phase::Idle { since } => cx.config.idle_timeout.map(|timeout| since + timeout),
+            _ => worker.deadline,
+        });
+        let server = self.server.as_ref().and_then(|server| server.deadline);
+        let backoff = self.not_before.filter(|_| !self.queue.is_empty() || self.prestart > 0);
+        workers.chain(server).chain(backoff).min()
+    }
+
+    pub(crate) fn expire(&mut self, cx: &Context, now: Instant) {
+        if self.not_before.is_some_and(|moment| moment <= now) {
+            self.not_before = None;
+        }
+        for id in self.worker_ids() {
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            match &worker.phase {
+                Phase::Idle { since } => {
+                    let timeout = cx.config.idle_timeout;
+                    if timeout.is_some_and(|timeout| *since + timeout <= now) {
+                        self.dismiss(cx, id);
+                    }
+                }
+                phase => {
+                    if worker.deadline.is_some_and(|deadline| deadline <= now) {
+                        let verdict = match phase {
+                            Phase::Busy(_) => Verdict::Disconnected,
+                            _ => Verdict::Stopped,
+                        };
+                        self.condemn(cx, id, verdict, libc::SIGKILL);
+                    }
+                }
+            }
+        }
+        if let Some(server) = &mut self.server
+            && server.deadline.is_some_and(|deadline| deadline <= now)
+        {
+            server.deadline = None;
+            server.process.kill();
+        }
+    }
+}
+
+fn send(cx: &Context, id: u64, link: &Link, frame: Arc<Vec<u8>>) {
+    if link.send(frame, Vec::new()) == Left::Something {
+        cx.reactor.await_room(link.as_fd(), Source::Link(id));
+    }
+}
+
+fn send_with(cx: &Context, id: u64, link: &Link, frame: Vec<u8>, fds: Vec<std::os::fd::OwnedFd>) {
+    if link.send(Arc::new(frame), fds) == Left::Something {
+        cx.reactor.await_room(link.as_fd(), Source::Link(id));
+    }
+}
+
+/// What killed a worker.
+fn post_mortem(worker: &Worker, ending: Ending) -> WorkerDied {
+    let stderr = worker.stderr.tail();
+    let cause = match (&worker.verdict, ending) {
+        (Some(Verdict::Stopped), _) => DeathCause::Stopped,
+        (Some(Verdict::Disconnected), _) => DeathCause::Disconnected,
+        (Some(Verdict::Violation(_)), _) => DeathCause::ProtocolViolation,
+        (None, Ending::Exited(_)) => DeathCause::Exited,
+        (None, Ending::Signaled(libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS))
+            if worker.last_words == Some(LastWords::StackOverflow) =>
+        {
+            DeathCause::StackOverflow
+        }
+        (None, Ending::Signaled(libc::SIGABRT)) if tells_of_allocation_failure(&stderr) => {
+            DeathCause::AllocationFailure
+        }
+        (None, Ending::Signaled(libc::SIGABRT)) => DeathCause::Aborted,
+        (None, Ending::Signaled(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)) => {
+            DeathCause::Fault
+        }
+        (None, Ending::Signaled(_)) => DeathCause::Killed,
+        (None, Ending::Unknown) => DeathCause::Unknown,
+    };
+    let mut died = WorkerDied::new(cause);
+    if let Some(pid) = worker.pid {
+        died = died.with_pid(pid);
+    }
+    match ending {
+        Ending::Exited(code) => died = died.with_exit_code(code),
+        Ending::Signaled(signal) => died = died.with_signal(signal),
+        Ending::Unknown => {}
+    }
+    if let Some(Verdict::Violation(error)) = &worker.verdict {
+        died = died.with_detail(error.clone());
+    }
+    died.with_stderr(stderr)
+}
+
+/// Whether a process that aborted did so for want of memory. Nothing but its own words can tell: both std and the C++
+/// library say so and abort.
+fn tells_of_allocation_failure(stderr: &str) -> bool {
+    let end = stderr.lines().rev().take(5).collect::<Vec<_>>();
+    end.iter()
+        .any(|line| line.starts_with("memory allocation of ") || line.contains("std::bad_alloc"))
+}

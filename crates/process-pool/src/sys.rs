@@ -1,0 +1,101 @@
+//! System calls that neither std nor nix has, or not for every signal, each as a safe function.
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    path::PathBuf,
+};
+
+use nix::unistd::Pid;
+
+use crate::message::Ending;
+
+/// A descriptor that becomes readable when the process ends.
+pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: takes two integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    match RawFd::try_from(fd) {
+        Ok(fd) if fd >= 0 => {
+            // SAFETY: the kernel has just made it, close-on-exec, and nobody else knows of it.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sends a signal, by number so that those without a name can be sent, to a process or to its group. One that is gone
+/// gets none.
+pub(crate) fn send_signal(pid: Pid, signal: i32, group: bool) {
+    let pid = if group { -pid.as_raw() } else { pid.as_raw() };
+    // SAFETY: takes two integers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Has the signals about a descriptor sent to this process.
+pub(crate) fn own_signals_of(fd: BorrowedFd<'_>) {
+    // SAFETY: the descriptor is open; the argument is an integer.
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) };
+}
+
+/// Closes a descriptor whose owner will not run its destructor any more.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: takes an integer; the callers are about to become something that knows nothing of the owner.
+    unsafe { libc::close(fd) };
+}
+
+/// Ends the process without running anything that was registered for its exit.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: always sound.
+    unsafe { libc::_exit(code) }
+}
+
+/// What `ps` and the like show; cut off after 15 bytes.
+pub(crate) fn set_process_name(name: &CStr) {
+    nix::sys::prctl::set_name(name).ok();
+}
+
+/// How many threads this process has, if there is a `/proc` to ask.
+pub(crate) fn thread_count() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
+}
+
+/// Under which name this program was executed, as the kernel remembers.
+pub(crate) fn executable_path() -> Option<PathBuf> {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    // SAFETY: always sound.
+    let address = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    if address == 0 {
+        return None;
+    }
+    // SAFETY: the kernel put a string with an end there, which stays as long as the process does.
+    let path = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(address as usize)) };
+    Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
+}
+
+/// A child that has ended and was not reaped yet, so that its pid is still its own.
+pub(crate) fn ended_child() -> Option<Pid> {
+    // SAFETY: all of its bytes may be zero.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is there to be written to.
+    let outcome = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) };
+    // SAFETY: `waitid` fills this in, or leaves it zero if there is nothing to report.
+    let pid = unsafe { info.si_pid() };
+    (outcome == 0 && pid != 0).then(|| Pid::from_raw(pid))
+}
+
+/// Reaps a child that has ended.
+pub(crate) fn reap(pid: Pid) -> Ending {
+    let mut status = 0;
+    // SAFETY: `status` is there to be written to.
+    let reaped = unsafe { libc::waitpid(pid.as_raw(), &raw mut status, 0) };
+    if reaped != pid.as_raw() {
+        Ending::Unknown
+    } else if libc::WIFEXITED(status) {
+        Ending::Exited(libc::WEXITSTATUS(status))
+    } else {
+        Ending::Signaled(libc::WTERMSIG(status))
+    }
+}

@@ -1,0 +1,225 @@
+//! What a worker process does: take tasks one by one, run them, and say what came of each.
+//!
+//! The thread that the process came with watches the connection, and a second one runs the tasks, on a stack of the size
+//! that was asked for. So a worker whose pool is gone dies even while a task runs, and everything with it that the task
+//! has started: whatever is in the worker's process group.
+//!
+//! A task is said to have started before its argument is decoded. Whatever happens after that is the task's fault, and
+//! whatever happens before is not; the pool goes by this when a worker has died.
+
+use std::{
+    io::{self, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    process, ptr,
+    sync::Arc,
+    thread,
+};
+
+use concurrent_futures_executor::{
+    Trampoline,
+    future::{Crossing, TaskError},
+    wire,
+};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{Signal as SignalNumber, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    crash,
+    frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
+    image::Image,
+    message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
+    transport::{Blocking, Socket, Transport, send_all},
+};
+
+/// What a process exits with whose pool talks nonsense: `EX_PROTOCOL` of `sysexits.h`.
+const EXIT_PROTOCOL: i32 = 76;
+
+/// A buffer that has grown beyond this for one task is given back after it.
+const BUFFER_MAX: usize = 1 << 20;
+
+/// The life of a worker, which has just been forked, or executed.
+pub(crate) fn main(control: OwnedFd) -> ! {
+    let socket = Arc::new(Socket::new(control, Blocking::Yes));
+    let Ok(image) = Image::get() else { process::exit(EXIT_PROTOCOL) };
+    name_stack_overflow(&socket);
+    let mut connection = Connection::new(Arc::clone(&socket) as Arc<dyn Transport>);
+    let configure = match connection.greet(image) {
+        Ok(configure) => configure,
+        Err(error) => leave(&error),
+    };
+    let stack_size = usize::try_from(configure.stack_size).unwrap_or(usize::MAX);
+    let thread = thread::Builder::new().name("worker".to_owned()).stack_size(stack_size);
+    let spawned = thread.spawn(move || {
+        // Without it, an overflow is an ordinary fault.
+        let _alternate_stack = crash::AltStack::install();
+        match connection.serve(image, configure.initializer.as_ref()) {
+            // Runs what the program wants to be done at its exit, and flushes its output.
+            Ok(code) => process::exit(code),
+            Err(error) => leave(&error),
+        }
+    });
+    if let Err(error) = spawned {
+        let error = TaskError::failed(format!("could not start a thread for tasks: {error}"));
+        drop(send_all(&*socket, &encode_failure(Kind::Unready, 0, &error)));
+        process::exit(1);
+    }
+    watch(&socket)
+}
+
+/// Has an overflow of the stack reported as what it is, over this connection.
+pub(crate) fn name_stack_overflow(socket: &Socket) {
+    if crash::install().is_ok() {
+        let words = LastWords::StackOverflow.encode();
+        crash::set_last_words(socket.as_fd().as_raw_fd(), words.leak());
+    }
+}
+
+/// Waits for the pool to go away, and goes with it.
+fn watch(socket: &Socket) -> ! {
+    loop {
+        // POLLHUP and POLLERR come unasked.
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) if fds[0].any() != Some(false) => end_group(),
+            // A task has closed the descriptor. The pool has noticed, too.
+            Err(nix::errno::Errno::EBADF) => end_group(),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Kills this process and those that it has started and that have not left its group.
+fn end_group() -> ! {
+    // No error is possible for a process's own group, and this process is in it.
+    kill(Pid::from_raw(0), SignalNumber::SIGKILL).ok();
+    process::abort()
+}
+
+/// Ends the process after the connection has failed.
+fn leave(error: &io::Error) -> ! {
+    if error.kind() == io::ErrorKind::InvalidData {
+        let _ = writeln!(io::stderr(), "a worker process cannot understand its pool: {error}");
+        process::exit(EXIT_PROTOCOL);
+    }
+    // Closed, or broken: the pool is gone.
+    end_group()
+}
+
+/// A worker's end of the conversation.
+struct Connection {
+    transport: Arc<dyn Transport>,
+    decoder: Decoder,
+    /// The frame with the last result, whose memory is used again.
+    reply: Vec<u8>,
+}
+
+impl Connection {
+    fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { transport, decoder: Decoder::default(), reply: Vec::new() }
+    }
+
+    fn read(&mut self) -> io::Result<Frame> {
+        match self.decoder.read(|buffer| self.transport.receive(buffer))? {
+            Read::Frame(frame) => Ok(frame),
+            Read::Pending | Read::Closed => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn send(&self, frame: &[u8]) -> io::Result<()> {
+        send_all(&*self.transport, frame)
+    }
+
+    /// Says who this is, and learns what it has to know.
+    fn greet(&mut self, image: &Image) -> io::Result<Configure> {
+        self.send(&Hello::own(image).encode())?;
+        let frame = self.read()?;
+        if frame.kind != Kind::Configure {
+            return Err(unexpected(&frame).into());
+        }
+        Ok(Configure::decode(&frame)?)
+    }
+
+    /// Runs the initializer, then tasks until it is told to leave. Returns what to exit with.
+    fn serve(&mut self, image: &Image, initializer: Option<&Call>) -> io::Result<i32> {
+        if let Some(call) = initializer
+            && let Err(error) = run_setup(image, call)
+        {
+            self.send(&encode_failure(Kind::Unready, 0, &error))?;
+            return Ok(1);
+        }
+        self.send(&FrameBuilder::new(Kind::Ready, 0).finish())?;
+        loop {
+            let frame = self.read()?;
+            match frame.kind {
+                Kind::Task => self.run_task(image, &frame)?,
+                Kind::Exit => return Ok(0),
+                _ => return Err(unexpected(&frame).into()),
+            }
+        }
+    }
+
+    fn run_task(&mut self, image: &Image, frame: &Frame) -> io::Result<()> {
+        let mut fields = Fields(&frame.body);
+        let site = CallSite::read(&mut fields)?;
+        self.send(&FrameBuilder::new(Kind::Started, frame.id).finish())?;
+        let reply = std::mem::take(&mut self.reply);
+        let mut reply = FrameBuilder::reuse(reply, Kind::Finished, frame.id);
+        let outcome = run(image, site, fields.rest(), reply.body());
+        // What a task prints without a newline would otherwise stay here, and be lost if the next one crashes.
+        drop(io::stdout().flush());
+        let reply = match outcome {
+            Ok(()) => reply.finish(),
+            Err(error) => encode_failure(Kind::Failed, frame.id, &error),
+        };
+        self.send(&reply)?;
+        if reply.capacity() <= BUFFER_MAX {
+            self.reply = reply;
+        }
+        Ok(())
+    }
+}
+
+fn unexpected(frame: &Frame) -> ProtocolError {
+    ProtocolError(format!("a {:?} frame out of turn", frame.kind))
+}
+
+/// Calls an initializer, or what is to be preloaded: their results are `Result<(), String>`.
+pub(crate) fn run_setup(image: &Image, call: &Call) -> Result<(), TaskError> {
+    let mut result = Vec::new();
+    run(image, call.site, &call.argument, &mut result)?;
+    match wire::decode::<Result<(), String>>(&result, Crossing::DecodeResult) {
+        Ok(outcome) => outcome.map_err(TaskError::failed),
+        Err(error) => Err(TaskError::Codec(error)),
+    }
+}
+
+/// Runs a call that came over the connection; the encoded result is appended to `result`.
+fn run(
+    image: &Image,
+    site: CallSite,
+    argument: &[u8],
+    result: &mut Vec<u8>,
+) -> Result<(), TaskError> {
+    let foreign = || TaskError::failed("the function is not part of this executable");
+    let trampoline = image.address_of(site.trampoline).ok_or_else(foreign)?;
+    let function = match site.function {
+        0 => None,
+        offset => Some(image.address_of(offset).ok_or_else(foreign)?),
+    };
+    // SAFETY: the pool has made sure that this process is the same executable, by its build id, and the pool sends but
+    // offsets that it computed from a `Trampoline` and a function of its own, whose address this is here. Nobody else can
+    // send anything: the socket was made by the pool, and both ends stay within its processes.
+    let trampoline = unsafe {
+        std::mem::transmute::<*const (), Trampoline>(ptr::with_exposed_provenance(trampoline))
+    };
+    let function = function.map(|function| {
+        // SAFETY: as above; the pool got it as a `fn()`.
+        unsafe { std::mem::transmute::<*const (), fn()>(ptr::with_exposed_provenance(function)) }
+    });
+    debug_assert!(result.is_empty() || result.len() == HEADER_SIZE);
+    // SAFETY: the two come from one `Entry`, in one frame.
+    unsafe { trampoline(function, argument, result) }
+}
