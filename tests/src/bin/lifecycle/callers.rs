@@ -1,0 +1,4 @@
+//! Not yet.
+use crate::Setup;
+
+pub(crate) fn call(s:&Setup<'_>){s.unknown()}
