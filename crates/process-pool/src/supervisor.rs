@@ -19,7 +19,6 @@ use std::{
     cell::Cell,
     io,
     num::NonZeroUsize,
-    os::fd::AsFd,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -48,7 +47,7 @@ mod reactor;
 mod table;
 
 use effects::Effects;
-use link::{Left, Link, lock};
+use link::{Link, lock};
 use reactor::{Reactor, Source};
 use table::{Queued, Table};
 
@@ -353,9 +352,7 @@ impl Supervisor {
                     (state.table.link(id), state.table.server_id() == Some(id))
                 };
                 let Some(link) = link else { return };
-                if link.flush() == Left::Nothing {
-                    self.cx.reactor.ignore_room(link.as_fd(), source);
-                }
+                link.flush(&self.cx.reactor, source);
                 if is_server { self.listen_to_server(id, &link) } else { self.listen(id, &link) }
             }
             Source::Stderr(id) => self.collect_stderr(id),

@@ -16,6 +16,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
 
 use crate::{
     frame::{Decoder, Read},
+    supervisor::reactor::{Reactor, Source},
     transport::{Blocking, Socket, Transport},
 };
 
@@ -41,6 +42,9 @@ struct Outbox {
     parcels: VecDeque<Parcel>,
     /// How much of the first one has been sent.
     sent: usize,
+    /// The reactor tells when there is room. Changed together with what the reactor does, under the lock: if a thread that
+    /// has sent everything could still cancel what another one has asked for since, the rest would never be sent.
+    awaits_room: bool,
 }
 
 struct Parcel {
@@ -51,8 +55,7 @@ struct Parcel {
 
 /// What is left to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Left {
+enum Left {
     Nothing,
     /// There is no more room; somebody has to come back when there is.
     Something,
@@ -70,15 +73,40 @@ impl Link {
     /// Sends a frame, as far as there is room, and keeps the rest. Never waits.
     ///
     /// That the other side is gone is not an error here: reading finds that out, and knows what it means.
-    pub(crate) fn send(&self, bytes: Arc<Vec<u8>>, fds: Vec<OwnedFd>) -> Left {
+    pub(crate) fn send(
+        &self,
+        reactor: &Reactor,
+        source: Source,
+        bytes: Arc<Vec<u8>>,
+        fds: Vec<OwnedFd>,
+    ) {
         let mut outbox = lock(&self.outbox);
         outbox.parcels.push_back(Parcel { bytes, fds });
-        outbox.flush(&self.socket)
+        self.send_waiting(outbox, reactor, source);
     }
 
     /// Goes on sending.
-    pub(crate) fn flush(&self) -> Left {
-        lock(&self.outbox).flush(&self.socket)
+    pub(crate) fn flush(&self, reactor: &Reactor, source: Source) {
+        self.send_waiting(lock(&self.outbox), reactor, source);
+    }
+
+    /// Only changes what the reactor watches for if there is a change: each call has it report again whatever is the case,
+    /// and of a connection whose other end is closed that is without end.
+    fn send_waiting(
+        &self,
+        mut outbox: MutexGuard<'_, Outbox>,
+        reactor: &Reactor,
+        source: Source,
+    ) {
+        let awaits_room = outbox.flush(&self.socket) == Left::Something;
+        if awaits_room != outbox.awaits_room {
+            outbox.awaits_room = awaits_room;
+            if awaits_room {
+                reactor.await_room(self.as_fd(), source);
+            } else {
+                reactor.ignore_room(self.as_fd(), source);
+            }
+        }
     }
 
     /// Ends the conversation: nothing more is sent either way, and only what has been sent already can be read.

@@ -43,7 +43,7 @@ use crate::{
         Context,
         effects::Effects,
         launch::{self, ServerProcess},
-        link::{Left, Link, Stderr},
+        link::{Link, Stderr},
         reactor::Source,
     },
 };
@@ -757,15 +757,11 @@ impl Table {
 }
 
 fn send(cx: &Context, id: u64, link: &Link, frame: Arc<Vec<u8>>) {
-    if link.send(frame, Vec::new()) == Left::Something {
-        cx.reactor.await_room(link.as_fd(), Source::Link(id));
-    }
+    link.send(&cx.reactor, Source::Link(id), frame, Vec::new());
 }
 
 fn send_with(cx: &Context, id: u64, link: &Link, frame: Vec<u8>, fds: Vec<std::os::fd::OwnedFd>) {
-    if link.send(Arc::new(frame), fds) == Left::Something {
-        cx.reactor.await_room(link.as_fd(), Source::Link(id));
-    }
+    link.send(&cx.reactor, Source::Link(id), Arc::new(frame), fds);
 }
 
 /// What killed a worker.
