@@ -357,9 +357,14 @@ impl Supervisor {
             }
             Source::Stderr(id) => self.collect_stderr(id),
             Source::Process(id) => {
-                if lock(&self.state).table.server_id() == Some(id) {
-                    self.server_ended(id);
-                }
+                let link = {
+                    let state = lock(&self.state);
+                    (state.table.server_id() == Some(id)).then(|| state.table.link(id))
+                };
+                let Some(Some(link)) = link else { return };
+                // What it has said before it ended is read first: how its workers ended, and what their pids are.
+                link.shut_down();
+                self.listen_to_server(id, &link);
             }
         }
     }
@@ -503,8 +508,8 @@ impl Supervisor {
     fn server_ended(self: &Arc<Self>, id: u64) {
         let mut fx = Effects::default();
         let workers = {
-            let state = lock(&self.state);
-            if state.table.server_id() != Some(id) {
+            let mut state = lock(&self.state);
+            if !state.table.server_is_gone(id) {
                 return;
             }
             state.table.worker_ids()

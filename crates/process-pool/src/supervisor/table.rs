@@ -140,6 +140,8 @@ enum ServerPhase {
     Starting { greeted: bool },
     Ready,
     Leaving,
+    /// It has ended, and its workers are being settled. Nothing is to be asked of it any more.
+    Gone { expected: bool },
 }
 
 #[derive(Default)]
@@ -234,6 +236,10 @@ impl Table {
 
     pub(crate) fn worker_ids(&self) -> Vec<u64> {
         self.workers.keys().copied().collect()
+    }
+
+    fn has_lost_its_server(&self) -> bool {
+        matches!(&self.server, Some(Server { phase: ServerPhase::Gone { .. }, .. }))
     }
 
     fn is_closing(&self) -> bool {
@@ -453,7 +459,7 @@ impl Table {
         match &mut self.server {
             None => self.ended = true,
             Some(server) => match server.phase {
-                ServerPhase::Leaving => {}
+                ServerPhase::Leaving | ServerPhase::Gone { .. } => {}
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
@@ -626,7 +632,10 @@ impl Table {
                 let what = "what was to be preloaded failed";
                 self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
             }
-            (Kind::Hello | Kind::Ready | Kind::Unready, ServerPhase::Leaving) => {}
+            (
+                Kind::Hello | Kind::Ready | Kind::Unready,
+                ServerPhase::Leaving | ServerPhase::Gone { .. },
+            ) => {}
             (Kind::Forked, _) => {
                 let mut fields = Fields(&frame.body);
                 let pid = fields.u32()?;
@@ -689,7 +698,8 @@ impl Table {
                     self.queue.push_front(Queued { task, id, frame });
                 }
             }
-            Phase::Starting { .. } if worker.verdict.is_none() => {
+            // If the server is gone, that is one failure, however many workers it was starting.
+            Phase::Starting { .. } if worker.verdict.is_none() && !self.has_lost_its_server() => {
                 self.stats.worker_deaths += 1;
                 self.start_failed(cx, "workers die before they are ready", died, fx);
             }
@@ -698,13 +708,26 @@ impl Table {
         }
     }
 
+    /// The server has ended. False if that is known, or if it was another one. From now on no worker is started by it: one
+    /// that was would be in the table for ever, as nobody would report its end.
+    pub(crate) fn server_is_gone(&mut self, id: u64) -> bool {
+        let Some(server) = self.server.as_mut().filter(|server| server.id == id) else {
+            return false;
+        };
+        if matches!(server.phase, ServerPhase::Gone { .. }) {
+            return false;
+        }
+        server.phase = ServerPhase::Gone { expected: server.phase == ServerPhase::Leaving };
+        server.deadline = None;
+        true
+    }
+
     /// The server has ended, and so have, or will very soon, all of its workers; they have been settled.
     pub(crate) fn server_ended(&mut self, cx: &Context, id: u64, fx: &mut Effects) {
-        // Two threads may notice, and there may be another one by now.
         let Some(mut server) = self.server.take_if(|server| server.id == id) else { return };
         cx.reactor.forget(server.link.as_fd());
         let status = server.process.reap(&cx.reactor);
-        if server.phase != ServerPhase::Leaving {
+        if server.phase != (ServerPhase::Gone { expected: true }) {
             let error = format!("the fork server ended: {status}");
             self.start_failed(cx, "the fork server keeps dying", error, fx);
         }
