@@ -493,6 +493,11 @@ impl Table {
         worker.deadline = None;
         if matches!(worker.phase, Phase::Idle { .. }) {
             worker.phase = Phase::Leaving;
+            if signal != libc::SIGKILL {
+                // It may ignore the signal, because a task has it do so, or this process does.
+                worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+                send(cx, id, &worker.link, Arc::new(FrameBuilder::new(Kind::Exit, 0).finish()));
+            }
         }
         if let Some(server) = &self.server {
             let signal = Signal { number: signal, group: signal == libc::SIGKILL };
@@ -571,10 +576,9 @@ impl Table {
         if let Some(left) = &mut worker.tasks_left {
             *left -= 1;
         }
-        if worker.tasks_left == Some(0) {
+        // One that was told to end by a signal, and has not minded it, has to be told again.
+        if worker.tasks_left == Some(0) || worker.verdict.is_some() {
             self.dismiss(cx, id);
-        } else if worker.verdict.is_some() {
-            worker.phase = Phase::Leaving;
         } else {
             self.idle.push(id);
         }
