@@ -316,10 +316,13 @@ impl Table {
     /// Does all that can be done now. To be called after every change.
     pub(crate) fn advance(&mut self, cx: &Context, fx: &mut Effects) {
         self.dispatch(cx);
-        if self.is_closing() {
-            self.wind_up(cx, fx);
-        } else {
+        // If it is closing, and nobody is left to run what is queued, somebody has to be started.
+        if !self.is_closing() || !self.queue.is_empty() {
             self.start_workers(cx, fx);
+        }
+        // Not otherwise: the above may have broken the pool, and nothing else may happen after that.
+        if self.is_closing() && self.queue.is_empty() {
+            self.wind_up(cx);
         }
     }
 
@@ -439,12 +442,7 @@ impl Table {
     }
 
     /// Lets everything end, one after the other: tasks, workers, the server.
-    fn wind_up(&mut self, cx: &Context, fx: &mut Effects) {
-        if !self.queue.is_empty() {
-            // Not broken, then. If there is nobody left to run them, somebody has to be started.
-            self.start_workers(cx, fx);
-            return;
-        }
+    fn wind_up(&mut self, cx: &Context) {
         for id in self.worker_ids() {
             let waits = |worker: &Worker| {
                 matches!(worker.phase, Phase::Idle { .. } | Phase::Starting { .. })
