@@ -31,7 +31,10 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
-        signal::{SigSet, SigmaskHow, Signal as SignalNumber, killpg, sigprocmask},
+        signal::{
+            SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal as SignalNumber, killpg,
+            sigaction, sigprocmask,
+        },
         signalfd::{SfdFlags, SignalFd},
         socket::{ControlMessageOwned, MsgFlags, recvmsg},
     },
@@ -172,6 +175,8 @@ struct Server {
     signals: SignalFd,
     /// The signal mask for workers.
     mask: SigSet,
+    /// What workers are to do about the signal.
+    child_action: SigAction,
     /// The process that the pool is in, if it can be watched.
     pool: Option<OwnedFd>,
     /// The executable and the environment of workers that are executed.
@@ -226,8 +231,13 @@ impl Server {
     fn new(inbox: Inbox, method: Method) -> Result<Self, (Inbox, io::Error)> {
         let set_up = || -> io::Result<_> {
             let mut mask = SigSet::empty();
+            // A program that ignores the signal hands that down, and then the kernel would reap the workers itself, and tell
+            // nobody.
             let blocked = SigSet::from(SignalNumber::SIGCHLD);
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: the default action runs no code.
+            let child_action = unsafe { sigaction(SignalNumber::SIGCHLD, &default) }?;
             let signals =
                 SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
             // A thread that the program's initialisers have left here, or what was preloaded, might hold a lock when a
@@ -238,14 +248,14 @@ impl Server {
                 method
             };
             let program = (method == Method::Execute).then(Program::new).transpose()?;
-            Ok((signals, mask, program))
+            Ok((signals, mask, child_action, program))
         };
-        let (signals, mask, program) = match set_up() {
+        let (signals, mask, child_action, program) = match set_up() {
             Ok(parts) => parts,
             Err(error) => return Err((inbox, error)),
         };
         let pool = sys::pidfd_open(getppid()).ok();
-        Ok(Self { inbox, signals, mask, pool, program, children: HashMap::new() })
+        Ok(Self { inbox, signals, mask, child_action, pool, program, children: HashMap::new() })
     }
 
     /// Does what the pool asks for, until it asks to end. An error is the end of the connection.
@@ -337,6 +347,8 @@ impl Server {
             sys::exit_now(1);
         }
         dup2_stderr(stderr).ok();
+        // SAFETY: the action was this process's before.
+        unsafe { sigaction(SignalNumber::SIGCHLD, &self.child_action) }.ok();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None).ok();
         if let Some(program) = &self.program {
             // Everything else is closed on execution.
