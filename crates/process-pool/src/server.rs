@@ -36,7 +36,7 @@ use nix::{
             sigaction, sigprocmask,
         },
         signalfd::{SfdFlags, SignalFd},
-        socket::{ControlMessageOwned, MsgFlags, recvmsg},
+        socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sockopt},
     },
     unistd::{Pid, dup2_stderr, dup2_stdin, getppid, setpgid},
 };
@@ -126,6 +126,17 @@ impl Inbox {
         }
     }
 
+    /// The process that made the connection, and is the parent of this one as long as it lives.
+    fn pool(&self) -> Option<Pid> {
+        let maker = getsockopt(&self.socket, sockopt::PeerCredentials).ok()?;
+        Some(Pid::from_raw(maker.pid()))
+    }
+
+    /// Whether the pool's process has ended, while a process that it has forked may hold the connection open.
+    fn pool_is_gone(&self) -> bool {
+        self.pool().is_some_and(|pool| pool != getppid())
+    }
+
     fn read(&mut self, flags: MsgFlags) -> io::Result<Read> {
         let Self { socket, decoder, fds } = self;
         decoder.read(|buffer| receive_with_fds(socket, buffer, fds, flags))
@@ -139,6 +150,11 @@ impl Inbox {
         let fd = self.socket.as_fd();
         sys::own_signals_of(fd);
         fcntl(fd, FcntlArg::F_SETFL(OFlag::O_ASYNC)).ok();
+        // What happened before raises no signal any more.
+        let mut fds = [PollFd::new(fd, PollFlags::empty())];
+        if poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) || self.pool_is_gone() {
+            sys::exit_now(1);
+        }
         let result = f();
         fcntl(fd, FcntlArg::F_SETFL(OFlag::empty())).ok();
         result
@@ -254,7 +270,11 @@ impl Server {
             Ok(parts) => parts,
             Err(error) => return Err((inbox, error)),
         };
-        let pool = sys::pidfd_open(getppid()).ok();
+        let pool = inbox.pool().and_then(|pool| sys::pidfd_open(pool).ok());
+        // Only now is it certain which process that is: as long as it is the parent, nobody else has its pid.
+        if inbox.pool_is_gone() {
+            return Err((inbox, io::ErrorKind::UnexpectedEof.into()));
+        }
         Ok(Self { inbox, signals, mask, child_action, pool, program, children: HashMap::new() })
     }
 
