@@ -31,6 +31,7 @@ use crate::{
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
     message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
+    sys,
     transport::{Blocking, Socket, Transport, send_all},
 };
 
@@ -167,7 +168,12 @@ impl Connection {
         self.send(&FrameBuilder::new(Kind::Started, frame.id).finish())?;
         let reply = std::mem::take(&mut self.reply);
         let mut reply = FrameBuilder::reuse(reply, Kind::Finished, frame.id);
+        let this = process::id();
         let outcome = run(image, site, fields.rest(), reply.body());
+        if process::id() != this {
+            // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.
+            sys::exit_now(0);
+        }
         // What a task prints without a newline would otherwise stay here, and be lost if the next one crashes.
         drop(io::stdout().flush());
         let reply = match outcome {
