@@ -400,7 +400,7 @@ impl Server {
     /// Kills all workers and their groups, and sees to it that they are gone.
     fn kill_all(&mut self) {
         for pid in self.children.keys() {
-            killpg(*pid, SignalNumber::SIGKILL).ok();
+            sys::send_signal(*pid, libc::SIGKILL, true);
         }
         let start = Instant::now();
         while !self.children.is_empty() && start.elapsed() < REAP_TIME_MAX {

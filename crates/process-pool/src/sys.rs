@@ -24,12 +24,15 @@ pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     }
 }
 
-/// Sends a signal, by number so that those without a name can be sent, to a process or to its group. One that is gone
-/// gets none.
+/// Sends a signal, by number so that those without a name can be sent, to a process, and perhaps to the group that it
+/// was made the leader of, which it may have left. One that is gone gets none.
 pub(crate) fn send_signal(pid: Pid, signal: i32, group: bool) {
-    let pid = if group { -pid.as_raw() } else { pid.as_raw() };
-    // SAFETY: takes two integers.
-    unsafe { libc::kill(pid, signal) };
+    if group {
+        // SAFETY: takes two integers.
+        unsafe { libc::kill(-pid.as_raw(), signal) };
+    }
+    // SAFETY: as above.
+    unsafe { libc::kill(pid.as_raw(), signal) };
 }
 
 /// Has the signals about a descriptor sent to this process.
