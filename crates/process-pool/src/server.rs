@@ -316,8 +316,12 @@ impl Server {
                 let (Some(control), Some(stderr)) =
                     (self.inbox.fds.pop_front(), self.inbox.fds.pop_front())
                 else {
-                    let error = ProtocolError("a Start frame without descriptors".to_owned());
-                    return Err(error.into());
+                    // The kernel drops those for which there is no room, because what was preloaded has opened so many
+                    // files, or the limit was lowered. There is one frame with descriptors at a time.
+                    self.inbox.fds.clear();
+                    let errno = libc::EMFILE.to_le_bytes();
+                    let reply = FrameBuilder::new(Kind::NotForked, frame.id).array(errno).finish();
+                    return send_all(&self.inbox.socket, &reply);
                 };
                 self.start(frame.id, control, stderr)
             }

@@ -38,6 +38,9 @@ use crate::{
 /// What a process exits with whose pool talks nonsense: `EX_PROTOCOL` of `sysexits.h`.
 const EXIT_PROTOCOL: i32 = 76;
 
+/// What a worker exits with that has no thread to run tasks on: `EX_OSERR`.
+const EXIT_NO_THREAD: i32 = 71;
+
 /// A buffer that has grown beyond this for one task is given back after it.
 const BUFFER_MAX: usize = 1 << 20;
 
@@ -63,9 +66,10 @@ pub(crate) fn main(control: OwnedFd) -> ! {
         }
     });
     if let Err(error) = spawned {
-        let error = TaskError::failed(format!("could not start a thread for tasks: {error}"));
-        drop(send_all(&*socket, &encode_failure(Kind::Unready, 0, &error)));
-        process::exit(1);
+        // The initializer has not failed, so the pool is not broken: the limit on threads may be far away again when the
+        // next worker is started. If not, the pool sees this in the output of those that died.
+        writeln!(io::stderr(), "could not start a thread for tasks: {error}").ok();
+        process::exit(EXIT_NO_THREAD);
     }
     watch(&socket)
 }
