@@ -385,6 +385,15 @@ impl Server {
         if let Some(pool) = &self.pool {
             sys::close(pool.as_raw_fd());
         }
+        // Where it is in a worker that was executed.
+        let control = match boot::duplicate(control.as_raw_fd(), boot::CONTROL_FD_MIN) {
+            Ok(high) => {
+                drop(control);
+                high
+            }
+            // A limit on descriptors may forbid high ones.
+            Err(_) => control,
+        };
         let name = CString::new(format!("worker-{worker}")).unwrap_or_default();
         sys::set_process_name(&name);
         worker::main(control)
