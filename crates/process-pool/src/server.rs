@@ -191,8 +191,8 @@ struct Server {
     signals: SignalFd,
     /// The signal mask for workers.
     mask: SigSet,
-    /// What workers are to do about the signal.
-    child_action: SigAction,
+    /// What workers are to do about signals that this process treats in its own way.
+    actions: [(SignalNumber, SigAction); 2],
     /// The process that the pool is in, if it can be watched.
     pool: Option<OwnedFd>,
     /// The executable and the environment of workers that are executed.
@@ -251,9 +251,17 @@ impl Server {
             // nobody.
             let blocked = SigSet::from(SignalNumber::SIGCHLD);
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;
-            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-            // SAFETY: the default action runs no code.
-            let child_action = unsafe { sigaction(SignalNumber::SIGCHLD, &default) }?;
+            let act = |signal, handler| {
+                let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+                // SAFETY: neither of the two handlers below runs any code.
+                unsafe { sigaction(signal, &action) }.map(|before| (signal, before))
+            };
+            let actions = [
+                act(SignalNumber::SIGCHLD, SigHandler::SigDfl)?,
+                // The kernel sends it, and then SIGCONT, if this process is stopped when the pool's ends. Dying of it would
+                // have the workers killed before they can kill what they have started.
+                act(SignalNumber::SIGHUP, SigHandler::SigIgn)?,
+            ];
             let signals =
                 SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
             // A thread that the program's initialisers have left here, or what was preloaded, might hold a lock when a
@@ -264,9 +272,9 @@ impl Server {
                 method
             };
             let program = (method == Method::Execute).then(Program::new).transpose()?;
-            Ok((signals, mask, child_action, program))
+            Ok((signals, mask, actions, program))
         };
-        let (signals, mask, child_action, program) = match set_up() {
+        let (signals, mask, actions, program) = match set_up() {
             Ok(parts) => parts,
             Err(error) => return Err((inbox, error)),
         };
@@ -275,7 +283,7 @@ impl Server {
         if inbox.pool_is_gone() {
             return Err((inbox, io::ErrorKind::UnexpectedEof.into()));
         }
-        Ok(Self { inbox, signals, mask, child_action, pool, program, children: HashMap::new() })
+        Ok(Self { inbox, signals, mask, actions, pool, program, children: HashMap::new() })
     }
 
     /// Does what the pool asks for, until it asks to end. An error is the end of the connection.
@@ -371,8 +379,10 @@ impl Server {
             sys::exit_now(1);
         }
         dup2_stderr(stderr).ok();
-        // SAFETY: the action was this process's before.
-        unsafe { sigaction(SignalNumber::SIGCHLD, &self.child_action) }.ok();
+        for (signal, action) in &self.actions {
+            // SAFETY: the action was this process's before.
+            unsafe { sigaction(*signal, action) }.ok();
+        }
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None).ok();
         if let Some(program) = &self.program {
             // Everything else is closed on execution.
