@@ -92,12 +92,7 @@ impl Link {
 
     /// Only changes what the reactor watches for if there is a change: each call has it report again whatever is the case,
     /// and of a connection whose other end is closed that is without end.
-    fn send_waiting(
-        &self,
-        mut outbox: MutexGuard<'_, Outbox>,
-        reactor: &Reactor,
-        source: Source,
-    ) {
+    fn send_waiting(&self, mut outbox: MutexGuard<'_, Outbox>, reactor: &Reactor, source: Source) {
         let awaits_room = outbox.flush(&self.socket) == Left::Something;
         if awaits_room != outbox.awaits_room {
             outbox.awaits_room = awaits_room;

@@ -137,11 +137,15 @@ struct Server {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ServerPhase {
-    Starting { greeted: bool },
+    Starting {
+        greeted: bool,
+    },
     Ready,
     Leaving,
     /// It has ended, and its workers are being settled. Nothing is to be asked of it any more.
-    Gone { expected: bool },
+    Gone {
+        expected: bool,
+    },
 }
 
 #[derive(Default)]
