@@ -138,7 +138,10 @@ fn the_executable_goes_away() {
             guarded(move || {
                 let folder = tempfile::tempdir().unwrap();
                 let copy = folder.path().join("program");
-                fs::copy(EXECUTABLE, &copy).unwrap();
+                // Not by this process: another test may fork while it is open to be written, and what that starts holds it
+                // so for a moment, in which it cannot be executed.
+                let copied = Command::new("cp").arg(EXECUTABLE).arg(&copy).status();
+                assert!(copied.unwrap().success());
                 let mut program = Program::start_with(&copy, ["caller", method, "deleted"], |_| {});
                 program.expect("there");
                 fs::remove_file(&copy).unwrap();

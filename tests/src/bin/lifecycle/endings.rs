@@ -246,10 +246,13 @@ fn kill_starting_server(setup: &Setup<'_>) {
     let pool = pool.build().expect("a pool");
     let tasks: Vec<_> = (0..8).map(|n| pool.submit(add_one, n).expect("accepted")).collect();
     until(|| pool.worker_pids().len() == 8);
+    let old = pool.worker_pids();
     for pid in children() {
         // SAFETY: takes two numbers; the children of this process are the pool's servers.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }
+    // Until then some of the old ones may still be alive, and start a task before they are killed.
+    until(|| pool.worker_pids().iter().all(|pid| !old.contains(pid)));
     fs::write(setup.more, "").expect("a file");
     let sum: u64 = tasks.into_iter().map(|task| task.result().expect("a number")).sum();
     assert_eq!(sum, 36);
