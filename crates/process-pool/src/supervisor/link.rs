@@ -129,8 +129,13 @@ impl Outbox {
                 Ok(sent) => self.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Something,
-                // The other side is gone.
-                Err(_) => self.parcels.clear(),
+                // The other side is gone; or the kernel takes no more, for want of memory or because too many descriptors
+                // are on their way. Then the other side would wait for what it never gets, so it is over as well, and
+                // whoever reads finds that out.
+                Err(_) => {
+                    self.parcels.clear();
+                    shutdown(socket.as_fd().as_raw_fd(), Shutdown::Both).ok();
+                }
             }
         }
         Left::Nothing
