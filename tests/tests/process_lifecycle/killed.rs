@@ -48,6 +48,24 @@ fn killed_while_preloading() {
     kill_at("preload");
 }
 
+/// What was preloaded has started a program, in the server's group.
+#[test]
+fn killed_after_preloading_something_that_goes_on() {
+    kill_at("preload-helper");
+}
+
+/// Nor does that stay when the pool ends.
+#[test]
+fn shut_down_after_preloading_something_that_goes_on() {
+    for method in METHODS {
+        guarded(move || {
+            let mut program = Program::start(["moment", method, "preload-helper", "shutdown"]);
+            program.expect("done");
+            program.assert_gone();
+        });
+    }
+}
+
 #[test]
 fn killed_while_initializing() {
     kill_at("initializer");

@@ -63,6 +63,16 @@ pub(crate) fn reach(setup: &Setup<'_>) {
             ));
         }
         "preload" => start(setup.builder().preload(announce_and_park, ()).build()),
+        "preload-helper" => {
+            let pool = setup.builder().preload(leave_sleeper, ()).build().expect("a pool");
+            work(&pool);
+            if setup.more == "shutdown" {
+                pool.shutdown();
+                return print("done");
+            }
+            Box::leak(Box::new(pool));
+            print("there");
+        }
         "preload-held" => start(setup.builder().preload(park_quietly, ()).build()),
         "initializer" => start(setup.builder().initializer(announce_and_park, ()).build()),
         "busy-and-stopped" => {
