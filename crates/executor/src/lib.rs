@@ -42,7 +42,7 @@ pub use map::{Map, MapOptions};
 pub use portable::Portable;
 #[cfg(feature = "portable")]
 pub use portable::{Entry, Trampoline, wire};
-pub use shutdown::{Shutdown, Wait};
+pub use shutdown::{DropPolicy, Shutdown, Wait};
 #[cfg(feature = "portable")]
 pub use task::StartedTask;
 pub use task::Task;

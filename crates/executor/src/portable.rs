@@ -103,10 +103,9 @@ where
 #[cfg(feature = "portable")]
 pub use wire::{Entry, Trampoline};
 
-/// Running a task from bytes, for executors whose workers are other processes.
 #[cfg(feature = "portable")]
 pub mod wire {
-    //! Running a task from bytes.
+    //! Running a task from bytes, for executors whose workers are other processes.
 
     use std::fmt;
 

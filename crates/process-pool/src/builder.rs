@@ -17,7 +17,7 @@ use std::{
 };
 
 use concurrent_futures_executor::{
-    Entry, Portable,
+    DropPolicy, Entry, Portable,
     future::{CodecError, Crossing},
     wire,
 };
@@ -44,21 +44,6 @@ pub enum StartMethod {
     /// Each worker is executed anew, and shares nothing with any other. Starting one takes about a millisecond, or as long
     /// as the program takes to get to its `main`.
     Spawn,
-}
-
-/// What becomes of the tasks when a pool is dropped without having been shut down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DropPolicy {
-    /// All that was submitted is run, and waited for, as at the end of Python's `with`.
-    #[default]
-    Wait,
-    /// What has not started is cancelled, and what runs is waited for.
-    CancelAndWait,
-    /// All is run, and waited for no longer than this. Then the workers are killed.
-    WaitFor(Duration),
-    /// All is run in the background, for as long as this process lives.
-    Detach,
 }
 
 /// The choices for a [`ProcessPoolExecutor`].

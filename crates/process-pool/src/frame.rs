@@ -389,3 +389,6 @@ impl Decoder {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

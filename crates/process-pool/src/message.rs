@@ -301,3 +301,6 @@ impl Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

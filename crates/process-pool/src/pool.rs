@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use concurrent_futures_executor::{
-    Executor, ExecutorExt, InvalidMapOptions, Map, MapOptions, Portable, Refusal, Shutdown,
-    ShutdownError, SubmitError, Task,
+    DropPolicy, Executor, ExecutorExt, InvalidMapOptions, Map, MapOptions, Portable, Refusal,
+    Shutdown, ShutdownError, SubmitError, Task,
     future::{BrokenExecutor, Future},
 };
 
 use crate::{
-    builder::{BuildError, Builder, DropPolicy},
+    builder::{BuildError, Builder},
     stats::PoolStats,
     supervisor::Supervisor,
 };
@@ -288,14 +288,7 @@ impl Executor for ProcessPoolExecutor {
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
-        let how = match self.drop_policy {
-            DropPolicy::Wait => Shutdown::wait(),
-            DropPolicy::CancelAndWait => Shutdown::wait().cancel_futures(),
-            DropPolicy::WaitFor(timeout) => Shutdown::timeout(timeout),
-            DropPolicy::Detach => Shutdown::no_wait(),
-        };
-        let how = if std::thread::panicking() { how.cancel_futures() } else { how };
-        let outcome = self.supervisor.shut_down(how);
+        let outcome = self.supervisor.shut_down(self.drop_policy.shutdown());
         if let (Err(ShutdownError::Timeout(_)), DropPolicy::WaitFor(_)) =
             (outcome, self.drop_policy)
         {

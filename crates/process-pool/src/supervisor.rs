@@ -71,6 +71,13 @@ pub(crate) struct Context {
     pub(crate) reactor: Reactor,
 }
 
+impl Context {
+    /// Where to put what a worker writes to its standard error, if it is to go to this process's.
+    fn output<'a>(&self, fx: &'a mut Effects) -> Option<&'a mut Vec<u8>> {
+        self.config.forward_stderr.then(|| fx.output())
+    }
+}
+
 pub(crate) struct Supervisor {
     cx: Context,
     state: Mutex<State>,
@@ -415,11 +422,8 @@ impl Supervisor {
     fn collect_stderr(self: &Arc<Self>, id: u64) {
         let Some(stderr) = lock(&self.state).table.stderr(id) else { return };
         loop {
-            let (bytes, may_be_more) = stderr.read();
             let mut fx = Effects::default();
-            if self.cx.config.forward_stderr {
-                fx.print(&bytes);
-            }
+            let may_be_more = stderr.read(self.cx.output(&mut fx));
             self.perform(fx);
             if !may_be_more {
                 return;
@@ -486,18 +490,8 @@ impl Supervisor {
                 break;
             }
         }
-        let mut read = 0;
-        loop {
-            let (bytes, may_be_more) = stderr.read();
-            if self.cx.config.forward_stderr {
-                fx.print(&bytes);
-            }
-            read += bytes.len();
-            // Whoever else writes to it is not waited for.
-            if !may_be_more || read > link::TAIL_MAX * 4 {
-                break;
-            }
-        }
+        // What it wrote. Whoever else writes to that is not waited for.
+        stderr.read(self.cx.output(fx));
         let ((), more) = self.change(|table, cx, fx| table.settle(cx, id, ending, fx));
         fx.append(more);
     }

@@ -34,8 +34,9 @@ pub(crate) fn send_signal(pid: Pid, signal: i32, group: bool) {
 
 /// Has the signals about a descriptor sent to this process.
 pub(crate) fn own_signals_of(fd: BorrowedFd<'_>) {
+    let this = Pid::this().as_raw();
     // SAFETY: the descriptor is open; the argument is an integer.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) };
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, this) };
 }
 
 /// Closes a descriptor whose owner will not run its destructor any more.
@@ -65,12 +66,12 @@ pub(crate) fn executable_path() -> Option<PathBuf> {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
     // SAFETY: always sound.
-    let address = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    let address = usize::try_from(unsafe { libc::getauxval(libc::AT_EXECFN) }).ok()?;
     if address == 0 {
         return None;
     }
     // SAFETY: the kernel put a string with an end there, which stays as long as the process does.
-    let path = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(address as usize)) };
+    let path = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(address)) };
     Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
 }
 

@@ -101,7 +101,7 @@ fn end_group() -> ! {
 /// Ends the process after the connection has failed.
 fn leave(error: &io::Error) -> ! {
     if error.kind() == io::ErrorKind::InvalidData {
-        let _ = writeln!(io::stderr(), "a worker process cannot understand its pool: {error}");
+        writeln!(io::stderr(), "a worker process cannot understand its pool: {error}").ok();
         process::exit(EXIT_PROTOCOL);
     }
     // Closed, or broken: the pool is gone.
@@ -223,3 +223,6 @@ fn run(
     // SAFETY: the two come from one `Entry`, in one frame.
     unsafe { trampoline(function, argument, result) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,8 +27,8 @@ mod shared;
 mod stats;
 mod worker;
 
-pub use builder::{BuildError, Builder, DropPolicy};
-pub use concurrent_futures_executor as executor;
+pub use builder::{BuildError, Builder};
+pub use concurrent_futures_executor::{self as executor, DropPolicy};
 pub use pool::ThreadPoolExecutor;
 pub use scope::{Scope, ScopedFuture};
 pub use stats::PoolStats;

@@ -12,7 +12,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
+use nix::{
+    errno::Errno,
+    sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown},
+};
 
 use crate::{
     frame::{Decoder, Read},
@@ -159,25 +162,39 @@ impl Stderr {
         Self { fd, tail: Mutex::default() }
     }
 
-    /// Reads what is there, up to a limit, and keeps its end. Says also whether there may be more.
-    pub(crate) fn read(&self) -> (Vec<u8>, bool) {
+    /// Reads what is there and keeps the end of it. If `into` is given, all of it is appended there; and if that makes a
+    /// lot, it stops, and says that there may be more.
+    pub(crate) fn read(&self, mut into: Option<&mut Vec<u8>>) -> bool {
         let mut tail = lock(&self.tail);
-        let mut bytes = vec![0; TAIL_MAX];
-        let read = loop {
-            match nix::unistd::read(&self.fd, &mut bytes) {
-                Err(nix::errno::Errno::EINTR) => {}
-                // Nothing there, or nobody writes any more.
-                other => break other.unwrap_or(0),
+        let mut total = 0;
+        let mut piece = [0; 4096];
+        loop {
+            let read = match nix::unistd::read(&self.fd, &mut piece) {
+                Ok(0) => return false,
+                Ok(read) => read,
+                Err(Errno::EINTR) => continue,
+                // Nothing there at the moment, as a rule.
+                Err(_) => return false,
+            };
+            tail.extend(&piece[..read]);
+            let surplus = tail.len().saturating_sub(TAIL_MAX);
+            tail.drain(..surplus);
+            if let Some(into) = &mut into {
+                into.extend_from_slice(&piece[..read]);
             }
-        };
-        bytes.truncate(read);
-        tail.extend(&bytes);
-        let surplus = tail.len().saturating_sub(TAIL_MAX);
-        tail.drain(..surplus);
-        (bytes, read > 0)
+            total += read;
+            if total >= TAIL_MAX {
+                return true;
+            }
+        }
     }
 
-    /// The end of all that was read.
+    /// Forgets what was read, because the next task begins.
+    pub(crate) fn clear(&self) {
+        lock(&self.tail).clear();
+    }
+
+    /// The end of what was read.
     pub(crate) fn tail(&self) -> String {
         String::from_utf8_lossy(lock(&self.tail).make_contiguous()).into_owned()
     }

@@ -559,6 +559,9 @@ impl Table {
         fx: &mut Effects,
     ) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        // The worker writes nothing now, so what it has written is this task's, and what follows is the next one's.
+        worker.stderr.read(cx.output(fx));
+        worker.stderr.clear();
         // The worker is free before anybody learns of the result, so that whoever submits the next task then finds it so.
         let idle = Phase::Idle { since: Instant::now() };
         let Phase::Busy(sent) = std::mem::replace(&mut worker.phase, idle) else { return };
@@ -809,7 +812,8 @@ fn post_mortem(worker: &Worker, ending: Ending) -> WorkerDied {
 /// Whether a process that aborted did so for want of memory. Nothing but its own words can tell: both std and the C++
 /// library say so and abort.
 fn tells_of_allocation_failure(stderr: &str) -> bool {
-    let end = stderr.lines().rev().take(5).collect::<Vec<_>>();
-    end.iter()
-        .any(|line| line.starts_with("memory allocation of ") || line.contains("std::bad_alloc"))
+    stderr.lines().any(|line| {
+        (line.starts_with("memory allocation of ") && line.contains(" bytes failed"))
+            || line.contains("std::bad_alloc")
+    })
 }
