@@ -112,7 +112,13 @@ pub mod wire {
     use concurrent_futures_future::{CodecError, Crossing, Panic, TaskError};
 
     use super::Portable;
-    use crate::codec;
+    use crate::codec::{Bincode, Codec};
+
+    /// What is written and read with here.
+    type Wire = Bincode;
+
+    /// What the codec is called where two processes make sure that they use the same.
+    pub const CODEC_ID: u8 = Wire::ID;
 
     /// Decodes an argument, calls the function, and appends the encoded result to the buffer.
     ///
@@ -219,10 +225,18 @@ pub mod wire {
         argument: &[u8],
         result: &mut Vec<u8>,
     ) -> Result<(), TaskError> {
+        call_with::<Wire, A, R>(function, argument, result)
+    }
+
+    pub(crate) fn call_with<C: Codec, A: Portable, R: Portable>(
+        function: impl Fn(A) -> R,
+        argument: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), TaskError> {
         let length = result.len();
         let outcome = Panic::catch(|| {
-            let argument = decode::<A>(argument, Crossing::DecodeArgument)?;
-            encode(&function(argument), result, Crossing::EncodeResult)
+            let argument = decode_with::<C, A>(argument, Crossing::DecodeArgument)?;
+            encode_with::<C, R>(&function(argument), result, Crossing::EncodeResult)
         });
         let outcome = match outcome {
             Ok(Ok(())) => Ok(()),
@@ -258,7 +272,15 @@ pub mod wire {
         buffer: &mut Vec<u8>,
         what: Crossing,
     ) -> Result<(), CodecError> {
-        codec::encode(value, buffer)
+        encode_with::<Wire, T>(value, buffer, what)
+    }
+
+    fn encode_with<C: Codec, T: Portable>(
+        value: &T,
+        buffer: &mut Vec<u8>,
+        what: Crossing,
+    ) -> Result<(), CodecError> {
+        C::encode(value, buffer)
             .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
     }
 
@@ -268,7 +290,10 @@ pub mod wire {
     ///
     /// [`CodecError`] if they do not encode a `T`.
     pub fn decode<T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
-        codec::decode(bytes)
-            .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
+        decode_with::<Wire, T>(bytes, what)
+    }
+
+    fn decode_with<C: Codec, T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
+        C::decode(bytes).map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
     }
 }

@@ -187,6 +187,9 @@ struct Means {
 
 impl Means {
     fn new(method: Method) -> io::Result<Self> {
+        // A program that ignores this signal has its children reaped by the kernel, and hands that down to those that it
+        // executes. Here it would hide how workers end.
+        sys::restore_default(SignalNumber::SIGCHLD);
         let mut mask = SigSet::empty();
         let blocked = SigSet::from(SignalNumber::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use nix::unistd::Pid;
+use nix::{sys::signal, unistd::Pid};
 
 use crate::message::Ending;
 
@@ -37,6 +37,12 @@ pub(crate) fn own_signals_of(fd: BorrowedFd<'_>) {
     let this = Pid::this().as_raw();
     // SAFETY: the descriptor is open; the argument is an integer.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, this) };
+}
+
+/// Has a signal do what it does in a process that has said nothing about it.
+pub(crate) fn restore_default(number: signal::Signal) {
+    // SAFETY: the default action runs no code of this process.
+    unsafe { signal::signal(number, signal::SigHandler::SigDfl) }.ok();
 }
 
 /// Closes a descriptor whose owner will not run its destructor any more.

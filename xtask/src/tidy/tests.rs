@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::documents::{links, missing_tests, unexplained, stale};
+use super::documents::{links, missing_tests, stale, unexplained};
 use super::source::{functions, rust, whitespace, workspace_dependencies};
 use super::{Finding, resolves};
 
