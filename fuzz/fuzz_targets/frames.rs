@@ -10,9 +10,14 @@ mod frame;
 
 use frame::{Decoder, Fields, Read};
 
-fuzz_target!(|input: (u8, &[u8])| {
-    let (piece, mut rest) = input;
+fuzz_target!(|input: (u8, bool, Vec<u8>)| {
+    let (piece, is_plausible, mut bytes) = input;
     let piece = usize::from(piece) + 1;
+    // Chance would take long to get past what is checked first.
+    if is_plausible && let Some((start, _)) = bytes.split_first_chunk_mut::<8>() {
+        *start = [b'C', b'F', frame::VERSION, start[3], 0, 0, 0, 0];
+    }
+    let mut rest = &bytes[..];
     let mut decoder = Decoder::default();
     loop {
         let read = decoder.read(|buffer| {
