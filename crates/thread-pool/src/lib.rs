@@ -25,7 +25,11 @@ mod pool;
 mod scope;
 mod shared;
 mod stats;
+mod sync;
 mod worker;
+
+#[cfg(all(test, loom))]
+mod loom_models;
 
 pub use builder::{BuildError, Builder};
 pub use concurrent_futures_executor::{self as executor, DropPolicy};

@@ -1,11 +1,6 @@
 //! The pool as its users see it.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use concurrent_futures_executor::{
     DropPolicy, Executor, InvalidMapOptions, Map, MapOptions, Shutdown, ShutdownError, SubmitError,
@@ -17,6 +12,7 @@ use crate::{
     scope::{self, Scope},
     shared::{Patience, Shared},
     stats::PoolStats,
+    sync::Instant,
     worker::with_state,
 };
 
