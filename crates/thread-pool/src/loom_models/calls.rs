@@ -165,10 +165,10 @@ fn a_push_relies_on_a_worker_that_finds_another_task() {
     });
 }
 
-/// A worker takes a batch out of another's deque. While the batch is in neither deque, a third worker looks, sees nothing,
-/// and goes to sleep.
+/// A worker pushes twice, and nobody is there yet. Whoever was started for the first push and has found that task does not
+/// count as available any more, so another is started for the second.
 #[test]
-fn a_stolen_batch_is_seen_by_those_who_rest() {
+fn two_pushes_start_two_workers() {
     check(FEWER_PREEMPTIONS, || {
         // They are made ready by an initializer first, and so taken neither for available nor for searching.
         let pool = build(builder(3).initializer(|| ()));
@@ -177,6 +177,33 @@ fn a_stolen_batch_is_seen_by_those_who_rest() {
         explore();
         pushes.open();
         one.result().unwrap();
+        end(&pool);
+    });
+}
+
+/// A worker takes a batch out of another's deque. While the batch is in neither deque, a third worker looks, sees nothing,
+/// and goes to sleep. `steal` looks after that, since nothing else does: the thief comes from a task that it has pushed
+/// itself, and so was neither available nor searching.
+#[test]
+fn a_stolen_batch_is_seen_by_those_who_rest() {
+    check(FEWER_PREEMPTIONS, || {
+        let (pool, steals, rests) = (pool(3), Gate::closed(), Gate::closed());
+        let pushes = Gate::closed();
+        pushes.open();
+        let one = pusher_of_two(&pool, &pushes);
+        let (inner, start) = (Arc::clone(&pool), steals.clone());
+        let two = spawn(&pool, move || {
+            assert!(spawn(&inner, || ()).cancel());
+            drop(inner);
+            start.pass();
+        });
+        let three = busy(&pool, &rests, || ());
+        explore();
+        steals.open();
+        rests.open();
+        one.result().unwrap();
+        two.result().unwrap();
+        three.result().unwrap();
         end(&pool);
     });
 }

@@ -124,30 +124,3 @@ fn a_broken_initializer_meets_submissions() {
         pool.shutdown();
     });
 }
-
-/// The initializer fails of the worker that was started for a push: what was pushed fails with the reason, or the worker
-/// that has pushed it comes first and runs it.
-#[test]
-fn a_broken_initializer_meets_a_push() {
-    check(FEWER_PREEMPTIONS, || {
-        let first = AtomicBool::new(true);
-        let initializer = move || match first.swap(false, Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err("no"),
-        };
-        let pool = Arc::new(builder(2).try_initializer(initializer).build().unwrap());
-        let (inner, pushes) = (Arc::clone(&pool), Gate::closed());
-        let one = busy(&pool, &pushes, move || {
-            let accepted = inner.spawn(|| 1).unwrap();
-            drop(inner);
-            accepted
-        });
-        explore();
-        pushes.open();
-        match one.result().unwrap().result() {
-            Ok(one) => assert_eq!(one, 1),
-            Err(error) => assert!(matches!(error, TaskError::Broken(_))),
-        }
-        pool.shutdown();
-    });
-}
