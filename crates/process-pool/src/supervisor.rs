@@ -19,7 +19,6 @@ use std::{
     cell::Cell,
     io,
     num::NonZeroUsize,
-    os::fd::AsFd,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -48,7 +47,7 @@ mod reactor;
 mod table;
 
 use effects::Effects;
-use link::{Left, Link, lock};
+use link::{Link, lock};
 use reactor::{Reactor, Source};
 use table::{Queued, Table};
 
@@ -154,9 +153,22 @@ impl Supervisor {
         }
     }
 
+    /// Why nothing can be had in a process that was forked from the one that the pool was made in: what is sent from here
+    /// would get in between of what is sent from there, and the answers would go there.
+    fn foreign_process(&self) -> Option<Refusal> {
+        if std::process::id() == self.pid {
+            return None;
+        }
+        let what = "the pool belongs to the process that this one was forked from";
+        Some(Refusal::NoWorker(Arc::new(io::Error::other(what))))
+    }
+
     // What users ask for.
 
     pub(crate) fn execute(self: &Arc<Self>, task: Task) -> Result<(), SubmitError<Task>> {
+        if let Some(reason) = self.foreign_process() {
+            return Err(SubmitError::new(reason, task));
+        }
         let site = task.entry().and_then(|entry| call_site(self.cx.image, entry));
         let Some(site) = site else {
             return Err(SubmitError::new(Refusal::NotPortable, task));
@@ -207,6 +219,9 @@ impl Supervisor {
     }
 
     pub(crate) fn prestart(self: &Arc<Self>, count: usize) -> Result<(), Refusal> {
+        if let Some(reason) = self.foreign_process() {
+            return Err(reason);
+        }
         let count = count.min(self.cx.config.max_workers.get());
         let mut fx = Effects::default();
         let mut state = lock(&self.state);
@@ -360,9 +375,7 @@ impl Supervisor {
                     (state.table.link(id), state.table.server_id() == Some(id))
                 };
                 let Some(link) = link else { return };
-                if link.flush() == Left::Nothing {
-                    self.cx.reactor.ignore_room(link.as_fd(), source);
-                }
+                link.flush(&self.cx.reactor);
                 if is_server { self.listen_to_server(id, &link) } else { self.listen(id, &link) }
             }
             Source::Stderr(id) => self.collect_stderr(id),

@@ -24,6 +24,13 @@ pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     }
 }
 
+/// Sends a signal to the process that the descriptor is of. One that has ended gets none.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: takes an open descriptor and integers; the pointer may be null.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
+}
+
 /// Sends a signal, by number so that those without a name can be sent, to a process or to its group. One that is gone
 /// gets none.
 pub(crate) fn send_signal(pid: Pid, signal: i32, group: bool) {

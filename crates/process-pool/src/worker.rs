@@ -31,11 +31,15 @@ use crate::{
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
     message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
+    sys::exit_now,
     transport::{Blocking, Socket, Transport, send_all},
 };
 
 /// What a process exits with whose pool talks nonsense: `EX_PROTOCOL` of `sysexits.h`.
 const EXIT_PROTOCOL: i32 = 76;
+
+/// What a process exits with whose connection is not there any more, although the pool is: `EX_IOERR`.
+pub(crate) const EXIT_DISCONNECTED: i32 = 74;
 
 /// A buffer that has grown beyond this for one task is given back after it.
 const BUFFER_MAX: usize = 1 << 20;
@@ -100,6 +104,10 @@ fn end_group() -> ! {
 
 /// Ends the process after the connection has failed.
 fn leave(error: &io::Error) -> ! {
+    if error.raw_os_error() == Some(libc::EBADF) || error.raw_os_error() == Some(libc::ENOTSOCK) {
+        // A task has closed it.
+        exit_now(EXIT_DISCONNECTED);
+    }
     if error.kind() == io::ErrorKind::InvalidData {
         writeln!(io::stderr(), "a worker process cannot understand its pool: {error}").ok();
         process::exit(EXIT_PROTOCOL);

@@ -19,6 +19,7 @@ use nix::{
 
 use crate::{
     frame::{Decoder, Read},
+    supervisor::reactor::{Reactor, Source},
     transport::{Blocking, Socket, Transport},
 };
 
@@ -34,6 +35,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub(crate) struct Link {
+    /// What events about it are called.
+    source: Source,
     socket: Socket,
     pub(crate) decoder: Mutex<Decoder>,
     outbox: Mutex<Outbox>,
@@ -44,6 +47,8 @@ struct Outbox {
     parcels: VecDeque<Parcel>,
     /// How much of the first one has been sent.
     sent: usize,
+    /// There was no more room, and the reactor was asked to tell when there is.
+    stalled: bool,
 }
 
 struct Parcel {
@@ -52,36 +57,42 @@ struct Parcel {
     fds: Vec<OwnedFd>,
 }
 
-/// What is left to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Left {
-    Nothing,
-    /// There is no more room; somebody has to come back when there is.
-    Something,
-}
-
 impl Link {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd, source: Source) -> Self {
         Self {
+            source,
             socket: Socket::new(fd, Blocking::No),
             decoder: Mutex::default(),
             outbox: Mutex::default(),
         }
     }
 
-    /// Sends a frame, as far as there is room, and keeps the rest. Never waits.
+    /// Sends a frame, as far as there is room, and keeps the rest for `flush`. Never waits.
     ///
     /// That the other side is gone is not an error here: reading finds that out, and knows what it means.
-    pub(crate) fn send(&self, bytes: Arc<Vec<u8>>, fds: Vec<OwnedFd>) -> Left {
+    pub(crate) fn send(&self, reactor: &Reactor, bytes: Arc<Vec<u8>>, fds: Vec<OwnedFd>) {
         let mut outbox = lock(&self.outbox);
         outbox.parcels.push_back(Parcel { bytes, fds });
-        outbox.flush(&self.socket)
+        if !outbox.stalled {
+            self.go_on(&mut outbox, reactor);
+        }
     }
 
-    /// Goes on sending.
-    pub(crate) fn flush(&self) -> Left {
-        lock(&self.outbox).flush(&self.socket)
+    /// Goes on sending, if it had to stop.
+    pub(crate) fn flush(&self, reactor: &Reactor) {
+        let mut outbox = lock(&self.outbox);
+        if outbox.stalled {
+            self.go_on(&mut outbox, reactor);
+        }
+    }
+
+    /// The reactor is told under the lock, so that it hears of stalling and going on in the order in which they happen.
+    fn go_on(&self, outbox: &mut Outbox, reactor: &Reactor) {
+        let stalled = !outbox.flush(&self.socket);
+        if stalled != outbox.stalled {
+            outbox.stalled = stalled;
+            reactor.await_room(self.as_fd(), self.source, stalled);
+        }
     }
 
     /// Ends the conversation: nothing more is sent either way, and only what has been sent already can be read.
@@ -103,17 +114,18 @@ impl AsFd for Link {
 }
 
 impl Outbox {
-    fn flush(&mut self, socket: &Socket) -> Left {
+    /// Sends as much as there is room for. Whether that was all.
+    fn flush(&mut self, socket: &Socket) -> bool {
         while !self.parcels.is_empty() {
             match self.send_some(socket) {
                 Ok(sent) => self.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Something,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // The other side is gone.
                 Err(_) => self.parcels.clear(),
             }
         }
-        Left::Nothing
+        true
     }
 
     fn send_some(&self, socket: &Socket) -> io::Result<usize> {

@@ -43,9 +43,9 @@ use crate::{
         Context,
         effects::Effects,
         launch::{self, ServerProcess},
-        link::{Left, Link, Stderr},
-        reactor::Source,
+        link::{Link, Stderr},
     },
+    worker::EXIT_DISCONNECTED,
 };
 
 /// How often in a row a worker, or the fork server, may fail to become ready before the pool breaks.
@@ -124,6 +124,7 @@ struct Worker {
     /// When it is killed if it has not ended.
     deadline: Option<Instant>,
     verdict: Option<Verdict>,
+    hung_up: bool,
     last_words: Option<LastWords>,
 }
 
@@ -335,23 +336,22 @@ impl Table {
             self.idle.pop();
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             let frame = Arc::clone(&queued.frame);
-            send(cx, id, &worker.link, frame);
+            worker.link.send(&cx.reactor, frame, Vec::new());
             let Queued { id, frame, .. } = queued;
             worker.phase = Phase::Busy(Sent { task, id, frame, attempts, began: None });
         }
     }
 
+    /// How many workers there are that are not about to end.
+    fn live(&self) -> usize {
+        self.workers.values().filter(|worker| !matches!(worker.phase, Phase::Leaving)).count()
+    }
+
     fn start_workers(&mut self, cx: &Context, fx: &mut Effects) {
         loop {
-            let mut live = 0;
-            let mut free = 0;
-            for worker in self.workers.values() {
-                live += usize::from(!matches!(worker.phase, Phase::Leaving));
-                free += usize::from(matches!(
-                    worker.phase,
-                    Phase::Idle { .. } | Phase::Starting { .. }
-                ));
-            }
+            let live = self.live();
+            let starting = |worker: &&Worker| matches!(worker.phase, Phase::Starting { .. });
+            let free = self.idle.len() + self.workers.values().filter(starting).count();
             let wanted = self.queue.len() > free || live < self.prestart;
             if !wanted || live >= cx.config.max_workers.get() {
                 return;
@@ -384,12 +384,13 @@ impl Table {
         let id = self.new_id();
         let Some(server) = &self.server else { return Ok(()) };
         let (link, stderr, fds) = launch::worker(cx, id)?;
-        send_with(cx, server.id, &server.link, FrameBuilder::new(Kind::Start, id).finish(), fds);
+        let start = FrameBuilder::new(Kind::Start, id).finish();
+        server.link.send(&cx.reactor, Arc::new(start), fds);
         let configure = Configure {
             stack_size: cx.config.stack_size as u64,
             initializer: cx.config.initializer.clone(),
         };
-        send(cx, id, &link, Arc::new(configure.encode()));
+        link.send(&cx.reactor, Arc::new(configure.encode()), Vec::new());
         self.workers.insert(
             id,
             Worker {
@@ -400,6 +401,7 @@ impl Table {
                 tasks_left: cx.config.tasks_max(id),
                 deadline: None,
                 verdict: None,
+                hung_up: false,
                 last_words: None,
             },
         );
@@ -457,8 +459,7 @@ impl Table {
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                    let frame = FrameBuilder::new(Kind::Exit, 0).finish();
-                    send(cx, server.id, &server.link, Arc::new(frame));
+                    send(cx, &server.link, FrameBuilder::new(Kind::Exit, 0));
                 }
                 ServerPhase::Starting { .. } => {
                     // It has no worker, and may be busy with what is to be preloaded for none.
@@ -475,7 +476,7 @@ impl Table {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.phase = Phase::Leaving;
             worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-            send(cx, id, &worker.link, Arc::new(FrameBuilder::new(Kind::Exit, 0).finish()));
+            send(cx, &worker.link, FrameBuilder::new(Kind::Exit, 0));
         }
     }
 
@@ -490,7 +491,7 @@ impl Table {
         }
         if let Some(server) = &self.server {
             let signal = Signal { number: signal, group: signal == libc::SIGKILL };
-            send(cx, server.id, &server.link, Arc::new(signal.encode(id)));
+            server.link.send(&cx.reactor, Arc::new(signal.encode(id)), Vec::new());
         }
     }
 
@@ -571,7 +572,8 @@ impl Table {
         if worker.tasks_left == Some(0) {
             self.dismiss(cx, id);
         } else if worker.verdict.is_some() {
-            worker.phase = Phase::Leaving;
+            // Its task has survived the signal that was to end it.
+            self.dismiss(cx, id);
         } else {
             self.idle.push(id);
         }
@@ -595,6 +597,7 @@ impl Table {
     /// A worker has closed its connection. As a rule it has died, and the server is about to say how.
     pub(crate) fn worker_hung_up(&mut self, id: u64) {
         if let Some(worker) = self.workers.get_mut(&id) {
+            worker.hung_up = true;
             let deadline = Instant::now() + DISCONNECTED_TIME_MAX;
             worker.deadline = Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
             // It gets no more tasks.
@@ -730,13 +733,20 @@ impl Table {
         if self.not_before.is_some_and(|moment| moment <= now) {
             self.not_before = None;
         }
+        let mut surplus = self.live().saturating_sub(self.prestart);
         for id in self.worker_ids() {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
-            match &worker.phase {
+            match &mut worker.phase {
                 Phase::Idle { since } => {
                     let timeout = cx.config.idle_timeout;
-                    if timeout.is_some_and(|timeout| *since + timeout <= now) {
+                    if timeout.is_none_or(|timeout| *since + timeout > now) {
+                        continue;
+                    }
+                    if surplus > 0 {
+                        surplus -= 1;
                         self.dismiss(cx, id);
+                    } else {
+                        *since = now;
                     }
                 }
                 phase => {
@@ -759,16 +769,8 @@ impl Table {
     }
 }
 
-fn send(cx: &Context, id: u64, link: &Link, frame: Arc<Vec<u8>>) {
-    if link.send(frame, Vec::new()) == Left::Something {
-        cx.reactor.await_room(link.as_fd(), Source::Link(id));
-    }
-}
-
-fn send_with(cx: &Context, id: u64, link: &Link, frame: Vec<u8>, fds: Vec<std::os::fd::OwnedFd>) {
-    if link.send(Arc::new(frame), fds) == Left::Something {
-        cx.reactor.await_room(link.as_fd(), Source::Link(id));
-    }
+fn send(cx: &Context, link: &Link, frame: FrameBuilder) {
+    link.send(&cx.reactor, Arc::new(frame.finish()), Vec::new());
 }
 
 /// What killed a worker.
@@ -778,6 +780,7 @@ fn post_mortem(worker: &Worker, ending: Ending) -> WorkerDied {
         (Some(Verdict::Stopped), _) => DeathCause::Stopped,
         (Some(Verdict::Disconnected), _) => DeathCause::Disconnected,
         (Some(Verdict::Violation(_)), _) => DeathCause::ProtocolViolation,
+        (None, Ending::Exited(EXIT_DISCONNECTED)) if worker.hung_up => DeathCause::Disconnected,
         (None, Ending::Exited(_)) => DeathCause::Exited,
         (None, Ending::Signaled(libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS))
             if worker.last_words == Some(LastWords::StackOverflow) =>
