@@ -25,6 +25,21 @@ pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
 
+/// Functions that a worker in another process can call: named functions, and closures that capture nothing.
+///
+/// Implemented for every type that might be one. That there are no captures at all is checked when the program is built,
+/// since `Copy` closures may still have some.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be called in another process: it captures variables",
+    label = "must capture nothing",
+    note = "pass what it needs in the argument, a tuple for several",
+    note = "the methods of `ThreadPoolExecutor` itself, rather than those of `Executor`, take any closure"
+)]
+pub trait PortableFn: Copy + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Copy + Send + Sync + 'static> PortableFn for F {}
+
 /// Fails to compile for a function that has data of its own.
 pub(crate) const fn assert_no_captures<F>() {
     assert!(
@@ -37,7 +52,7 @@ pub(crate) const fn assert_no_captures<F>() {
 
 impl<F, A, R> TaskWork for PortableCall<F, A, R>
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + PortableFn,
     A: Portable,
     R: Portable,
 {
@@ -94,7 +109,7 @@ impl<A: Portable, R: Portable> TaskWork for PointerCall<A, R> {
 
 pub(crate) fn portable_call<F, A, R>(function: F, argument: A) -> PortableCall<F, A, R>
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + PortableFn,
 {
     const { assert_no_captures::<F>() };
     PortableCall { function, argument, result: PhantomData }
@@ -111,7 +126,7 @@ pub mod wire {
 
     use concurrent_futures_future::{CodecError, Crossing, Panic, TaskError};
 
-    use super::Portable;
+    use super::{Portable, PortableFn};
     use crate::codec::{Bincode, Codec};
 
     /// What is written and read with here.
@@ -150,7 +165,7 @@ pub mod wire {
         /// How to call `function`, which must have no data of its own.
         pub fn new<F, A, R>(function: F) -> Self
         where
-            F: Fn(A) -> R + Copy + Send + Sync + 'static,
+            F: Fn(A) -> R + PortableFn,
             A: Portable,
             R: Portable,
         {

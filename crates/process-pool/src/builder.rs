@@ -17,7 +17,7 @@ use std::{
 };
 
 use concurrent_futures_executor::{
-    DropPolicy, Entry, Portable,
+    DropPolicy, Entry, Portable, PortableFn,
     future::{CodecError, Crossing},
     wire,
 };
@@ -83,7 +83,7 @@ struct UnplacedCall {
 impl UnplacedCall {
     fn new<F, A, E>(function: F, argument: &A) -> Result<Self, CodecError>
     where
-        F: Fn(A) -> Result<(), E> + Copy + Send + Sync + 'static,
+        F: Fn(A) -> Result<(), E> + PortableFn,
         A: Portable,
         E: fmt::Display,
     {
@@ -147,7 +147,7 @@ impl Builder {
     /// [`TaskError::Broken`](concurrent_futures_executor::future::TaskError::Broken), whose source is the panic.
     pub fn initializer<F, A>(self, function: F, argument: A) -> Self
     where
-        F: Fn(A) + Copy + Send + Sync + 'static,
+        F: Fn(A) + PortableFn,
         A: Portable,
     {
         self.try_initializer(
@@ -162,7 +162,7 @@ impl Builder {
     /// As [`initializer`](Self::initializer), for a function that can fail; that breaks the pool as a panic does.
     pub fn try_initializer<F, A, E>(mut self, function: F, argument: A) -> Self
     where
-        F: Fn(A) -> Result<(), E> + Copy + Send + Sync + 'static,
+        F: Fn(A) -> Result<(), E> + PortableFn,
         A: Portable,
         E: fmt::Display,
     {
@@ -180,7 +180,7 @@ impl Builder {
     /// If it panics the pool is broken, as by an [initializer](Self::initializer).
     pub fn preload<F, A>(self, function: F, argument: A) -> Self
     where
-        F: Fn(A) + Copy + Send + Sync + 'static,
+        F: Fn(A) + PortableFn,
         A: Portable,
     {
         self.try_preload(
@@ -195,7 +195,7 @@ impl Builder {
     /// As [`preload`](Self::preload), for a function that can fail; that breaks the pool as a panic does.
     pub fn try_preload<F, A, E>(mut self, function: F, argument: A) -> Self
     where
-        F: Fn(A) -> Result<(), E> + Copy + Send + Sync + 'static,
+        F: Fn(A) -> Result<(), E> + PortableFn,
         A: Portable,
         E: fmt::Display,
     {

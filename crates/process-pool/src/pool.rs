@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use concurrent_futures_executor::{
-    DropPolicy, Executor, ExecutorExt, InvalidMapOptions, Map, MapOptions, Portable, Refusal,
-    Shutdown, ShutdownError, SubmitError, Task,
+    DropPolicy, Executor, ExecutorExt, InvalidMapOptions, Map, MapOptions, Portable, PortableFn,
+    Refusal, Shutdown, ShutdownError, SubmitError, Task,
     future::{BrokenExecutor, Future},
 };
 
@@ -129,7 +129,7 @@ impl ProcessPoolExecutor {
         argument: A,
     ) -> Result<Future<R>, SubmitError<(F, A)>>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         A: Portable,
         R: Portable,
     {
@@ -156,7 +156,7 @@ impl ProcessPoolExecutor {
     /// Calls `function` for every item and returns the results in order; see [`ExecutorExt::map`].
     pub fn map<F, A, R, I>(&self, function: F, items: I) -> Map<'_, I::IntoIter, R>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         I: IntoIterator<Item = A>,
         A: Portable,
         R: Portable,
@@ -176,7 +176,7 @@ impl ProcessPoolExecutor {
         items: I,
     ) -> Result<Map<'_, I::IntoIter, R>, InvalidMapOptions>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         I: IntoIterator<Item = A>,
         A: Portable,
         R: Portable,
