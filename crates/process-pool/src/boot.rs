@@ -66,7 +66,7 @@ const MARKER_VARIABLE_C: &CStr = c"CONCURRENT_FUTURES_PROCESS_POOL";
 
 /// Descriptors of tasks start at 3; the socket is kept out of their way, and out of the way of code that closes
 /// "a few" of them.
-const CONTROL_FD_MIN: RawFd = 100;
+pub(crate) const CONTROL_FD_MIN: RawFd = 100;
 
 /// What a started process is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +231,7 @@ fn arrange_descriptors() -> io::Result<OwnedFd> {
 }
 
 /// A close-on-exec duplicate of `fd` with a number of at least `min`.
-fn duplicate(fd: RawFd, min: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate(fd: RawFd, min: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: makes a new descriptor, and touches no memory.
     let new = cvt(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, min) })?;
     // SAFETY: it has just been made, and nobody else knows it.

@@ -31,9 +31,12 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
-        signal::{SigSet, SigmaskHow, Signal as SignalNumber, killpg, sigprocmask},
+        signal::{
+            SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal as SignalNumber, killpg,
+            sigaction, sigprocmask,
+        },
         signalfd::{SfdFlags, SignalFd},
-        socket::{ControlMessageOwned, MsgFlags, recvmsg},
+        socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sockopt},
     },
     unistd::{Pid, dup2_stderr, dup2_stdin, getppid, setpgid},
 };
@@ -76,7 +79,7 @@ pub(crate) fn main(control: OwnedFd) -> ! {
             process::exit(1);
         }
     }
-    let means = match Means::new(prepare.method) {
+    let means = match Means::new(&inbox, prepare.method) {
         Ok(means) => means,
         Err(error) => {
             let error = TaskError::failed(format!("the fork server could not be set up: {error}"));
@@ -124,6 +127,17 @@ impl Inbox {
         }
     }
 
+    /// The process that made the connection, and is the parent of this one as long as it lives.
+    fn pool(&self) -> Option<Pid> {
+        let maker = getsockopt(&self.socket, sockopt::PeerCredentials).ok()?;
+        Some(Pid::from_raw(maker.pid()))
+    }
+
+    /// Whether the pool's process has ended, while a process that it has forked may hold the connection open.
+    fn pool_is_gone(&self) -> bool {
+        self.pool().is_some_and(|pool| pool != getppid())
+    }
+
     fn read(&mut self, flags: MsgFlags) -> io::Result<Read> {
         let Self { socket, decoder, fds } = self;
         decoder.read(|buffer| receive_with_fds(socket, buffer, fds, flags))
@@ -137,6 +151,11 @@ impl Inbox {
         let fd = self.socket.as_fd();
         sys::own_signals_of(fd);
         fcntl(fd, FcntlArg::F_SETFL(OFlag::O_ASYNC)).ok();
+        // What happened before raises no signal any more.
+        let mut fds = [PollFd::new(fd, PollFlags::empty())];
+        if poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) || self.pool_is_gone() {
+            sys::exit_now(1);
+        }
         let result = f();
         fcntl(fd, FcntlArg::F_SETFL(OFlag::empty())).ok();
         result
@@ -177,8 +196,9 @@ struct Server {
 struct Means {
     /// Tells of children that have ended.
     signals: SignalFd,
-    /// The signal mask for workers.
+    /// The signal mask for workers, and what they are to do about the end of a child.
     mask: SigSet,
+    child_action: SigAction,
     /// The process that the pool is in, if it can be watched.
     pool: Option<OwnedFd>,
     /// The executable and the environment of workers that are executed.
@@ -186,10 +206,12 @@ struct Means {
 }
 
 impl Means {
-    fn new(method: Method) -> io::Result<Self> {
+    fn new(inbox: &Inbox, method: Method) -> io::Result<Self> {
         // A program that ignores this signal has its children reaped by the kernel, and hands that down to those that it
         // executes. Here it would hide how workers end.
-        sys::restore_default(SignalNumber::SIGCHLD);
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action runs no code.
+        let child_action = unsafe { sigaction(SignalNumber::SIGCHLD, &default) }?;
         let mut mask = SigSet::empty();
         let blocked = SigSet::from(SignalNumber::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;
@@ -200,7 +222,12 @@ impl Means {
         let has_threads = sys::thread_count().is_some_and(|threads| threads > 1);
         let executes = method == Method::Execute || has_threads;
         let program = executes.then(Program::new).transpose()?;
-        Ok(Self { signals, mask, pool: sys::pidfd_open(getppid()).ok(), program })
+        let pool = inbox.pool().and_then(|pool| sys::pidfd_open(pool).ok());
+        // Only now is it certain which process that is: as long as it is the parent, nobody else has its pid.
+        if inbox.pool_is_gone() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Self { signals, mask, child_action, pool, program })
     }
 }
 
@@ -286,8 +313,12 @@ impl Server {
                 let (Some(control), Some(stderr)) =
                     (self.inbox.fds.pop_front(), self.inbox.fds.pop_front())
                 else {
-                    let error = ProtocolError("a Start frame without descriptors".to_owned());
-                    return Err(error.into());
+                    // The kernel drops those for which there is no room, because what was preloaded has opened so many
+                    // files, or the limit was lowered. There is one frame with descriptors at a time.
+                    self.inbox.fds.clear();
+                    let errno = libc::EMFILE.to_le_bytes();
+                    let reply = FrameBuilder::new(Kind::NotForked, frame.id).array(errno).finish();
+                    return send_all(&self.inbox.socket, &reply);
                 };
                 self.start(frame.id, control, stderr)
             }
@@ -337,6 +368,8 @@ impl Server {
             sys::exit_now(1);
         }
         dup2_stderr(stderr).ok();
+        // SAFETY: the action was this process's before.
+        unsafe { sigaction(SignalNumber::SIGCHLD, &self.means.child_action) }.ok();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.means.mask), None).ok();
         if let Some(program) = &self.means.program {
             // Everything else is closed on execution.
@@ -349,6 +382,15 @@ impl Server {
         if let Some(pool) = &self.means.pool {
             sys::close(pool.as_raw_fd());
         }
+        // Where it is in a worker that was executed.
+        let control = match boot::duplicate(control.as_raw_fd(), boot::CONTROL_FD_MIN) {
+            Ok(high) => {
+                drop(control);
+                high
+            }
+            // A limit on descriptors may forbid high ones.
+            Err(_) => control,
+        };
         let name = CString::new(format!("worker-{worker}")).unwrap_or_default();
         sys::set_process_name(&name);
         worker::main(control)
@@ -368,7 +410,7 @@ impl Server {
     /// Kills all workers and their groups, and sees to it that they are gone.
     fn kill_all(&mut self) {
         for pid in self.children.keys() {
-            killpg(*pid, SignalNumber::SIGKILL).ok();
+            sys::send_signal(*pid, libc::SIGKILL, true);
         }
         let start = Instant::now();
         while !self.children.is_empty() && start.elapsed() < REAP_TIME_MAX {

@@ -38,11 +38,13 @@ use crate::{
     image::Image,
     message::{CallSite, Ending},
     stats::PoolStats,
+    sys,
 };
 
 mod effects;
 mod launch;
 mod link;
+mod post_mortem;
 mod reactor;
 mod table;
 
@@ -380,9 +382,14 @@ impl Supervisor {
             }
             Source::Stderr(id) => self.collect_stderr(id),
             Source::Process(id) => {
-                if lock(&self.state).table.server_id() == Some(id) {
-                    self.server_ended(id);
-                }
+                let link = {
+                    let state = lock(&self.state);
+                    (state.table.server_id() == Some(id)).then(|| state.table.link(id))
+                };
+                let Some(Some(link)) = link else { return };
+                // What it has said before it ended is read first: how its workers ended, and what their pids are.
+                link.shut_down();
+                self.listen_to_server(id, &link);
             }
         }
     }
@@ -513,15 +520,16 @@ impl Supervisor {
     fn server_ended(self: &Arc<Self>, id: u64) {
         let mut fx = Effects::default();
         let workers = {
-            let state = lock(&self.state);
-            if state.table.server_id() != Some(id) {
+            let mut state = lock(&self.state);
+            if !state.table.server_is_gone(id) {
                 return;
             }
             state.table.worker_ids()
         };
         for worker in workers {
             if let Some(pid) = lock(&self.state).table.worker_pid(worker) {
-                crate::sys::send_signal(pid, libc::SIGKILL, true);
+                // Not the worker itself: its number may be somebody else's.
+                sys::send_signal_to_group(pid, libc::SIGKILL);
             }
             self.worker_ended(worker, Ending::Unknown, &mut fx);
         }

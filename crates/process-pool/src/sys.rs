@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use nix::{sys::signal, unistd::Pid};
+use nix::unistd::Pid;
 
 use crate::message::Ending;
 
@@ -31,12 +31,20 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) {
     unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
 }
 
-/// Sends a signal, by number so that those without a name can be sent, to a process or to its group. One that is gone
-/// gets none.
+/// Sends a signal, by number so that those without a name can be sent, to a process, and perhaps to the group that it
+/// was made the leader of, which it may have left. One that is gone gets none.
 pub(crate) fn send_signal(pid: Pid, signal: i32, group: bool) {
-    let pid = if group { -pid.as_raw() } else { pid.as_raw() };
+    if group {
+        send_signal_to_group(pid, signal);
+    }
     // SAFETY: takes two integers.
-    unsafe { libc::kill(pid, signal) };
+    unsafe { libc::kill(pid.as_raw(), signal) };
+}
+
+/// Sends a signal to the processes of a group, if there are any.
+pub(crate) fn send_signal_to_group(leader: Pid, signal: i32) {
+    // SAFETY: takes two integers.
+    unsafe { libc::kill(-leader.as_raw(), signal) };
 }
 
 /// Has the signals about a descriptor sent to this process.
@@ -44,12 +52,6 @@ pub(crate) fn own_signals_of(fd: BorrowedFd<'_>) {
     let this = Pid::this().as_raw();
     // SAFETY: the descriptor is open; the argument is an integer.
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, this) };
-}
-
-/// Has a signal do what it does in a process that has said nothing about it.
-pub(crate) fn restore_default(number: signal::Signal) {
-    // SAFETY: the default action runs no code of this process.
-    unsafe { signal::signal(number, signal::SigHandler::SigDfl) }.ok();
 }
 
 /// Closes a descriptor whose owner will not run its destructor any more.

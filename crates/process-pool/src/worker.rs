@@ -31,7 +31,7 @@ use crate::{
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
     message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
-    sys::exit_now,
+    sys,
     transport::{Blocking, Socket, Transport, send_all},
 };
 
@@ -40,6 +40,9 @@ const EXIT_PROTOCOL: i32 = 76;
 
 /// What a process exits with whose connection is not there any more, although the pool is: `EX_IOERR`.
 pub(crate) const EXIT_DISCONNECTED: i32 = 74;
+
+/// What a worker exits with that has no thread to run tasks on: `EX_OSERR`.
+const EXIT_NO_THREAD: i32 = 71;
 
 /// A buffer that has grown beyond this for one task is given back after it.
 const BUFFER_MAX: usize = 1 << 20;
@@ -66,9 +69,10 @@ pub(crate) fn main(control: OwnedFd) -> ! {
         }
     });
     if let Err(error) = spawned {
-        let error = TaskError::failed(format!("could not start a thread for tasks: {error}"));
-        drop(send_all(&*socket, &encode_failure(Kind::Unready, 0, &error)));
-        process::exit(1);
+        // The initializer has not failed, so the pool is not broken: the limit on threads may be far away again when the
+        // next worker is started. If not, the pool sees this in the output of those that died.
+        writeln!(io::stderr(), "could not start a thread for tasks: {error}").ok();
+        process::exit(EXIT_NO_THREAD);
     }
     watch(&socket)
 }
@@ -106,7 +110,7 @@ fn end_group() -> ! {
 fn leave(error: &io::Error) -> ! {
     if error.raw_os_error() == Some(libc::EBADF) || error.raw_os_error() == Some(libc::ENOTSOCK) {
         // A task has closed it.
-        exit_now(EXIT_DISCONNECTED);
+        sys::exit_now(EXIT_DISCONNECTED);
     }
     if error.kind() == io::ErrorKind::InvalidData {
         writeln!(io::stderr(), "a worker process cannot understand its pool: {error}").ok();
@@ -175,7 +179,12 @@ impl Connection {
         self.send(&FrameBuilder::new(Kind::Started, frame.id).finish())?;
         let reply = std::mem::take(&mut self.reply);
         let mut reply = FrameBuilder::reuse(reply, Kind::Finished, frame.id);
+        let this = process::id();
         let outcome = run(image, site, fields.rest(), reply.body());
+        if process::id() != this {
+            // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.
+            sys::exit_now(0);
+        }
         // What a task prints without a newline would otherwise stay here, and be lost if the next one crashes.
         drop(io::stdout().flush());
         let reply = match outcome {

@@ -31,7 +31,7 @@ use std::{
 
 use concurrent_futures_executor::{
     StartedTask, Task,
-    future::{BrokenExecutor, DeathCause, TaskError, WorkerDied},
+    future::{BrokenExecutor, TaskError, WorkerDied},
 };
 use nix::unistd::Pid;
 
@@ -44,8 +44,8 @@ use crate::{
         effects::Effects,
         launch::{self, ServerProcess},
         link::{Link, Stderr},
+        post_mortem::{Remains, post_mortem},
     },
-    worker::EXIT_DISCONNECTED,
 };
 
 /// How often in a row a worker, or the fork server, may fail to become ready before the pool breaks.
@@ -109,7 +109,7 @@ enum Phase {
 
 /// Why the pool kills a worker.
 #[derive(Clone)]
-enum Verdict {
+pub(super) enum Verdict {
     Stopped,
     Disconnected,
     Violation(String),
@@ -138,9 +138,15 @@ struct Server {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ServerPhase {
-    Starting { greeted: bool },
+    Starting {
+        greeted: bool,
+    },
     Ready,
     Leaving,
+    /// It has ended, and its workers are being settled. Nothing is to be asked of it any more.
+    Gone {
+        expected: bool,
+    },
 }
 
 #[derive(Default)]
@@ -237,6 +243,10 @@ impl Table {
         self.workers.keys().copied().collect()
     }
 
+    fn has_lost_its_server(&self) -> bool {
+        matches!(&self.server, Some(Server { phase: ServerPhase::Gone { .. }, .. }))
+    }
+
     fn is_closing(&self) -> bool {
         self.closed || self.broken.is_some()
     }
@@ -311,10 +321,13 @@ impl Table {
     /// Does all that can be done now. To be called after every change.
     pub(crate) fn advance(&mut self, cx: &Context, fx: &mut Effects) {
         self.dispatch(cx);
-        if self.is_closing() {
-            self.wind_up(cx, fx);
-        } else {
+        // If it is closing, and nobody is left to run what is queued, somebody has to be started.
+        if !self.is_closing() || !self.queue.is_empty() {
             self.start_workers(cx, fx);
+        }
+        // Not otherwise: the above may have broken the pool, and nothing else may happen after that.
+        if self.is_closing() && self.queue.is_empty() {
+            self.wind_up(cx);
         }
     }
 
@@ -435,12 +448,7 @@ impl Table {
     }
 
     /// Lets everything end, one after the other: tasks, workers, the server.
-    fn wind_up(&mut self, cx: &Context, fx: &mut Effects) {
-        if !self.queue.is_empty() {
-            // Not broken, then. If there is nobody left to run them, somebody has to be started.
-            self.start_workers(cx, fx);
-            return;
-        }
+    fn wind_up(&mut self, cx: &Context) {
         for id in self.worker_ids() {
             let waits = |worker: &Worker| {
                 matches!(worker.phase, Phase::Idle { .. } | Phase::Starting { .. })
@@ -455,7 +463,7 @@ impl Table {
         match &mut self.server {
             None => self.ended = true,
             Some(server) => match server.phase {
-                ServerPhase::Leaving => {}
+                ServerPhase::Leaving | ServerPhase::Gone { .. } => {}
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
@@ -488,6 +496,11 @@ impl Table {
         worker.deadline = None;
         if matches!(worker.phase, Phase::Idle { .. }) {
             worker.phase = Phase::Leaving;
+            if signal != libc::SIGKILL {
+                // It may ignore the signal, because a task has it do so, or this process does.
+                worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+                send(cx, &worker.link, FrameBuilder::new(Kind::Exit, 0));
+            }
         }
         if let Some(server) = &self.server {
             let signal = Signal { number: signal, group: signal == libc::SIGKILL };
@@ -569,10 +582,8 @@ impl Table {
         if let Some(left) = &mut worker.tasks_left {
             *left -= 1;
         }
-        if worker.tasks_left == Some(0) {
-            self.dismiss(cx, id);
-        } else if worker.verdict.is_some() {
-            // Its task has survived the signal that was to end it.
+        // One that was told to end by a signal, and has not minded it, has to be told again.
+        if worker.tasks_left == Some(0) || worker.verdict.is_some() {
             self.dismiss(cx, id);
         } else {
             self.idle.push(id);
@@ -632,7 +643,10 @@ impl Table {
                 let what = "what was to be preloaded failed";
                 self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
             }
-            (Kind::Hello | Kind::Ready | Kind::Unready, ServerPhase::Leaving) => {}
+            (
+                Kind::Hello | Kind::Ready | Kind::Unready,
+                ServerPhase::Leaving | ServerPhase::Gone { .. },
+            ) => {}
             (Kind::Forked, _) => {
                 let mut fields = Fields(&frame.body);
                 let pid = fields.u32()?;
@@ -672,7 +686,14 @@ impl Table {
     /// A worker has ended, and all that it said has been read.
     pub(crate) fn settle(&mut self, cx: &Context, id: u64, ending: Ending, fx: &mut Effects) {
         let Some(worker) = self.remove(cx, id) else { return };
-        let died = post_mortem(&worker, ending);
+        let died = post_mortem(&Remains {
+            pid: worker.pid,
+            verdict: worker.verdict.as_ref(),
+            hung_up: worker.hung_up,
+            last_words: worker.last_words,
+            stderr: worker.stderr.tail(),
+            ending,
+        });
         match worker.phase {
             Phase::Busy(Sent { task, began: Some(began), .. }) => {
                 self.stats.failed += 1;
@@ -695,7 +716,8 @@ impl Table {
                     self.queue.push_front(Queued { task, id, frame });
                 }
             }
-            Phase::Starting { .. } if worker.verdict.is_none() => {
+            // If the server is gone, that is one failure, however many workers it was starting.
+            Phase::Starting { .. } if worker.verdict.is_none() && !self.has_lost_its_server() => {
                 self.stats.worker_deaths += 1;
                 self.start_failed(cx, "workers die before they are ready", died, fx);
             }
@@ -704,13 +726,26 @@ impl Table {
         }
     }
 
+    /// The server has ended. False if that is known, or if it was another one. From now on no worker is started by it: one
+    /// that was would be in the table for ever, as nobody would report its end.
+    pub(crate) fn server_is_gone(&mut self, id: u64) -> bool {
+        let Some(server) = self.server.as_mut().filter(|server| server.id == id) else {
+            return false;
+        };
+        if matches!(server.phase, ServerPhase::Gone { .. }) {
+            return false;
+        }
+        server.phase = ServerPhase::Gone { expected: server.phase == ServerPhase::Leaving };
+        server.deadline = None;
+        true
+    }
+
     /// The server has ended, and so have, or will very soon, all of its workers; they have been settled.
     pub(crate) fn server_ended(&mut self, cx: &Context, id: u64, fx: &mut Effects) {
-        // Two threads may notice, and there may be another one by now.
         let Some(mut server) = self.server.take_if(|server| server.id == id) else { return };
         cx.reactor.forget(server.link.as_fd());
         let status = server.process.reap(&cx.reactor);
-        if server.phase != ServerPhase::Leaving {
+        if server.phase != (ServerPhase::Gone { expected: true }) {
             let error = format!("the fork server ended: {status}");
             self.start_failed(cx, "the fork server keeps dying", error, fx);
         }
@@ -771,52 +806,4 @@ impl Table {
 
 fn send(cx: &Context, link: &Link, frame: FrameBuilder) {
     link.send(&cx.reactor, Arc::new(frame.finish()), Vec::new());
-}
-
-/// What killed a worker.
-fn post_mortem(worker: &Worker, ending: Ending) -> WorkerDied {
-    let stderr = worker.stderr.tail();
-    let cause = match (&worker.verdict, ending) {
-        (Some(Verdict::Stopped), _) => DeathCause::Stopped,
-        (Some(Verdict::Disconnected), _) => DeathCause::Disconnected,
-        (Some(Verdict::Violation(_)), _) => DeathCause::ProtocolViolation,
-        (None, Ending::Exited(EXIT_DISCONNECTED)) if worker.hung_up => DeathCause::Disconnected,
-        (None, Ending::Exited(_)) => DeathCause::Exited,
-        (None, Ending::Signaled(libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS))
-            if worker.last_words == Some(LastWords::StackOverflow) =>
-        {
-            DeathCause::StackOverflow
-        }
-        (None, Ending::Signaled(libc::SIGABRT)) if tells_of_allocation_failure(&stderr) => {
-            DeathCause::AllocationFailure
-        }
-        (None, Ending::Signaled(libc::SIGABRT)) => DeathCause::Aborted,
-        (None, Ending::Signaled(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)) => {
-            DeathCause::Fault
-        }
-        (None, Ending::Signaled(_)) => DeathCause::Killed,
-        (None, Ending::Unknown) => DeathCause::Unknown,
-    };
-    let mut died = WorkerDied::new(cause);
-    if let Some(pid) = worker.pid {
-        died = died.with_pid(pid);
-    }
-    match ending {
-        Ending::Exited(code) => died = died.with_exit_code(code),
-        Ending::Signaled(signal) => died = died.with_signal(signal),
-        Ending::Unknown => {}
-    }
-    if let Some(Verdict::Violation(error)) = &worker.verdict {
-        died = died.with_detail(error.clone());
-    }
-    died.with_stderr(stderr)
-}
-
-/// Whether a process that aborted did so for want of memory. Nothing but its own words can tell: both std and the C++
-/// library say so and abort.
-fn tells_of_allocation_failure(stderr: &str) -> bool {
-    stderr.lines().any(|line| {
-        (line.starts_with("memory allocation of ") && line.contains(" bytes failed"))
-            || line.contains("std::bad_alloc")
-    })
 }
