@@ -31,7 +31,7 @@ use std::{
 
 use concurrent_futures_executor::{
     StartedTask, Task,
-    future::{BrokenExecutor, TaskError, WorkerDied},
+    future::{BrokenExecutor, TaskError},
 };
 use nix::unistd::Pid;
 
