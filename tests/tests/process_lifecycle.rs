@@ -8,7 +8,6 @@
 mod process_lifecycle {
     mod callers;
     mod endings;
-    mod executables;
     mod initialisers;
     mod killed;
     mod limits;

@@ -196,9 +196,10 @@ struct Server {
 struct Means {
     /// Tells of children that have ended.
     signals: SignalFd,
-    /// The signal mask for workers, and what they are to do about the end of a child.
+    /// The signal mask for workers.
     mask: SigSet,
-    child_action: SigAction,
+    /// What workers are to do about signals that this process treats in its own way.
+    actions: [(SignalNumber, SigAction); 2],
     /// The process that the pool is in, if it can be watched.
     pool: Option<OwnedFd>,
     /// The executable and the environment of workers that are executed.
@@ -209,9 +210,17 @@ impl Means {
     fn new(inbox: &Inbox, method: Method) -> io::Result<Self> {
         // A program that ignores this signal has its children reaped by the kernel, and hands that down to those that it
         // executes. Here it would hide how workers end.
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the default action runs no code.
-        let child_action = unsafe { sigaction(SignalNumber::SIGCHLD, &default) }?;
+        let act = |signal, handler| {
+            let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+            // SAFETY: neither of the two handlers below runs any code.
+            unsafe { sigaction(signal, &action) }.map(|before| (signal, before))
+        };
+        let actions = [
+            act(SignalNumber::SIGCHLD, SigHandler::SigDfl)?,
+            // The kernel sends it, and then SIGCONT, if this process is stopped when the pool's ends. Dying of it would have
+            // the workers killed before they can kill what they have started.
+            act(SignalNumber::SIGHUP, SigHandler::SigIgn)?,
+        ];
         let mut mask = SigSet::empty();
         let blocked = SigSet::from(SignalNumber::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;
@@ -227,7 +236,7 @@ impl Means {
         if inbox.pool_is_gone() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(Self { signals, mask, child_action, pool, program })
+        Ok(Self { signals, mask, actions, pool, program })
     }
 }
 
@@ -368,8 +377,10 @@ impl Server {
             sys::exit_now(1);
         }
         dup2_stderr(stderr).ok();
-        // SAFETY: the action was this process's before.
-        unsafe { sigaction(SignalNumber::SIGCHLD, &self.means.child_action) }.ok();
+        for (signal, action) in &self.means.actions {
+            // SAFETY: the action was this process's before.
+            unsafe { sigaction(*signal, action) }.ok();
+        }
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.means.mask), None).ok();
         if let Some(program) = &self.means.program {
             // Everything else is closed on execution.

@@ -29,7 +29,7 @@ fn a_constructor_in_c_has_run() {
 fn constructors_in_cpp_have_run() {
     if cpp_global().is_none() {
         // Past the capture of test output, so that it is seen.
-        writeln!(std::io::stderr(), "NOT RUN: there is no C++ compiler").unwrap();
+        writeln!(std::io::stderr(), "NOT RUN: there is no C++ compiler").ok();
         return;
     }
     assert_eq!(cpp_global(), Some(1001));

@@ -145,7 +145,8 @@ fn kill_with_stopped(server_stops: bool, workers_stop: bool) {
             let mut program = Program::start(["moment", method, "busy-and-stopped"]);
             program.expect("there");
             let server = program.server();
-            let workers = program.descendants();
+            // Both workers, and all that one of them has started, are there.
+            let workers = program.await_descendants(6);
             let workers = workers.iter().filter(|process| process.parent == server);
             if server_stops {
                 stop(server);

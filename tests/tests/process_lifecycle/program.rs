@@ -8,6 +8,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
@@ -29,6 +30,7 @@ pub(super) struct Process {
     pub(super) parent: i32,
     pub(super) group: i32,
     pub(super) state: char,
+    #[expect(dead_code, reason = "seen when a failure shows the process")]
     pub(super) name: String,
 }
 
@@ -85,6 +87,16 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         prepare(&mut command);
+        // A program that hangs must not be left behind by a test that fails for it.
+        let die_with_test = || {
+            // SAFETY: takes integers.
+            match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: a system call is all that happens between fork and exec.
+        unsafe { command.pre_exec(die_with_test) };
         let mut child = command.spawn().unwrap();
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -141,6 +153,20 @@ impl Program {
     /// All that descends from it, without itself.
     pub(super) fn descendants(&self) -> Vec<Process> {
         self.processes().into_iter().filter(|process| process.pid != self.pid()).collect()
+    }
+
+    /// As `descendants`, when there are so many.
+    #[track_caller]
+    pub(super) fn await_descendants(&self, count: usize) -> Vec<Process> {
+        let start = Instant::now();
+        loop {
+            let descendants = self.descendants();
+            if descendants.len() == count {
+                return descendants;
+            }
+            assert!(start.elapsed() < delays::hang() / 2, "{count} but {descendants:#?}");
+            thread::sleep(delays::poll());
+        }
     }
 
     /// Its children, zombies included.

@@ -92,12 +92,12 @@ fn busy(pool: &ProcessPoolExecutor) -> Vec<Future<()>> {
 
 /// The error that leaves the function by a panic cancels what is queued, and the drop waits for what runs.
 fn unwind(setup: &Setup<'_>) {
-    std::panic::set_hook(Box::new(|_| {}));
     let (keep, kept) = std::sync::mpsc::channel();
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let pool = setup.builder().max_workers(1).build().expect("a pool");
         let gate = setup.more.to_owned();
         let running = pool.submit(until_there, gate.clone()).expect("accepted");
+        until(|| pool.stats().running == 1);
         let queued: Vec<_> = (0..10).map(|n| pool.submit(add_one, n).expect("accepted")).collect();
         // What is queued is cancelled before the drop waits for what runs.
         queued[9].add_done_callback(move |last| {
@@ -120,14 +120,15 @@ fn until_there(path: String) {
 
 /// All that was submitted is run by the drop, and by a shutdown; nothing is left then.
 fn wait(setup: &Setup<'_>) {
+    print("start");
+    await_test();
     for shut_down in [false, true] {
         let pool = setup.pool();
         let tasks: Vec<_> = (0..100).map(|n| pool.submit(add_one, n).expect("accepted")).collect();
         if shut_down {
             pool.shutdown();
-        } else {
-            drop(pool);
         }
+        drop(pool);
         let sum: u64 = tasks.into_iter().map(|task| task.result().expect("a number")).sum();
         assert_eq!(sum, 5050);
         print("over");

@@ -17,8 +17,6 @@ mod places;
 #[cfg(target_os = "linux")]
 mod pools;
 #[cfg(target_os = "linux")]
-mod system;
-#[cfg(target_os = "linux")]
 mod tasks;
 
 #[cfg(not(target_os = "linux"))]
@@ -33,18 +31,20 @@ fn main() {
         _ => concurrent_futures_process_pool::StartMethod::ForkServer,
     };
     let scenario = argument(0);
-    let scenarios: &[(&str, fn(&Setup<'_>))] = &[
+    let scenarios: &[(&str, Scenario)] = &[
         ("moment", moments::reach),
         ("end", endings::end),
         ("place", places::survive),
         ("caller", callers::call),
         ("limit", limits::limit),
         ("pools", pools::run),
-        ("system", system::run),
     ];
     let (_, run) = scenarios.iter().find(|(name, _)| *name == scenario).expect("a scenario");
     run(&Setup { method, which: argument(2), more: argument(3) });
 }
+
+#[cfg(target_os = "linux")]
+type Scenario = fn(&Setup<'_>);
 
 /// What a scenario is told.
 #[cfg(target_os = "linux")]

@@ -108,9 +108,12 @@ extern "C" fn hold() {
         return;
     }
     // Those that the pool starts lead a group of their own; the program that the test has started does not.
-    // SAFETY: takes nothing, returns numbers.
-    let (group, this, parent) = unsafe { (libc::getpgrp(), libc::getpid(), libc::getppid()) };
-    if group != this {
+    // SAFETY: takes nothing, returns a number.
+    let parent = unsafe { libc::getppid() };
+    // SAFETY: as above.
+    let group = unsafe { libc::getpgrp() };
+    // SAFETY: as above.
+    if group != unsafe { libc::getpid() } {
         return;
     }
     print("there");
