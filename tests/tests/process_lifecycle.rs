@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod process_lifecycle {
+    mod builds;
     mod callers;
     mod endings;
     mod initialisers;

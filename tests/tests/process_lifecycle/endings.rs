@@ -213,6 +213,19 @@ fn a_forked_child_outlives_the_program_while_preloading() {
     }
 }
 
+/// The fork server is killed while many workers are starting: none of the tasks is lost, and the pool is not broken.
+#[test]
+fn the_server_is_killed_while_workers_start() {
+    for method in METHODS {
+        guarded(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let gate = folder.path().join("gate");
+            let gate = gate.to_str().unwrap();
+            Program::start(["end", method, "kill-starting-server", gate]).assert_done();
+        });
+    }
+}
+
 /// The fork server is killed: what its workers ran fails, everything else goes on with another server.
 #[test]
 fn the_server_is_killed() {

@@ -65,3 +65,9 @@ fn no_processes_for_a_replacement() {
 fn no_processes_in_mid_run() {
     processes("processes-in-mid-run");
 }
+
+/// A user with other processes may reach the limit earlier, which is another test then, and one that passes as well.
+#[test]
+fn no_threads_in_mid_run() {
+    processes("threads-in-mid-run");
+}

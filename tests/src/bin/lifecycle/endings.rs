@@ -72,6 +72,7 @@ pub(crate) fn end(setup: &Setup<'_>) {
         "fork" => fork(setup),
         "fork-preload" => fork_preload(setup),
         "kill-server" => kill_server(setup),
+        "kill-starting-server" => kill_starting_server(setup),
         _ => setup.unknown(),
     }
 }
@@ -235,6 +236,23 @@ fn kill_server(setup: &Setup<'_>) {
         }
     }
     assert!(pool.broken().is_none());
+    pool.shutdown();
+    print("done");
+}
+
+/// A server that dies with many workers which are not ready yet is one failure, and not as many as it has workers.
+fn kill_starting_server(setup: &Setup<'_>) {
+    let pool = setup.builder().max_workers(8).initializer(until_there, setup.more.to_owned());
+    let pool = pool.build().expect("a pool");
+    let tasks: Vec<_> = (0..8).map(|n| pool.submit(add_one, n).expect("accepted")).collect();
+    until(|| pool.worker_pids().len() == 8);
+    for pid in children() {
+        // SAFETY: takes two numbers; the children of this process are the pool's servers.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    fs::write(setup.more, "").expect("a file");
+    let sum: u64 = tasks.into_iter().map(|task| task.result().expect("a number")).sum();
+    assert_eq!(sum, 36);
     pool.shutdown();
     print("done");
 }

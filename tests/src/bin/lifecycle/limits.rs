@@ -20,6 +20,7 @@ pub(crate) fn limit(setup: &Setup<'_>) {
         "processes-at-start" => processes_at_start(setup),
         "processes-at-replacement" => processes_at_replacement(setup),
         "processes-in-mid-run" => processes_in_mid_run(setup),
+        "threads-in-mid-run" => threads_in_mid_run(setup),
         _ => setup.unknown(),
     }
     print("done");
@@ -168,6 +169,30 @@ fn processes_at_replacement(setup: &Setup<'_>) {
     let error = pool.submit(add_one, 1).expect("accepted").result().expect_err("no worker");
     assert!(matches!(error, TaskError::Broken(_)), "{error:?}");
     assert!(pool.broken().is_some());
+    pool.shutdown();
+}
+
+/// A second worker can be forked, but has no thread for tasks. It is not missed, and nothing breaks.
+fn threads_in_mid_run(setup: &Setup<'_>) {
+    let pool = setup.builder().forward_stderr(false).build().expect("a pool");
+    answers(&pool);
+    until(|| pool.stats().idle_workers == 1);
+    // SAFETY: takes nothing, returns a number.
+    let user = unsafe { libc::getuid() };
+    let all = fs::read_dir("/proc").expect("processes").flatten();
+    let own = all.filter(|it| {
+        let status = fs::read_to_string(it.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with(&format!("Uid:\t{user}\t")))
+    });
+    let threads = own.flat_map(|it| fs::read_dir(it.path().join("task")).into_iter().flatten());
+    // Room for a process and not for its second thread.
+    let old = set(server(), libc::RLIMIT_NPROC, threads.count() as u64 + 1);
+    let results: Vec<_> =
+        pool.map(add_one, 0..100).map(|result| result.expect("a number")).collect();
+    assert_eq!(results, (1..101).collect::<Vec<_>>());
+    set(server(), libc::RLIMIT_NPROC, old);
+    pool.prestart(2).expect("accepted");
+    until(|| pool.stats().idle_workers == 2);
     pool.shutdown();
 }
 
