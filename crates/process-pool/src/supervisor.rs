@@ -363,6 +363,9 @@ impl Supervisor {
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
             drop(self.hire(&mut state));
+        } else if state.table.deadline(&self.cx).is_some() {
+            // This thread may have been the only one to know until when to wait.
+            self.cx.reactor.wake();
         }
         drop(state);
         fx.perform();

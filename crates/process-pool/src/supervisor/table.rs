@@ -31,7 +31,7 @@ use std::{
 
 use concurrent_futures_executor::{
     StartedTask, Task,
-    future::{BrokenExecutor, TaskError},
+    future::{BrokenExecutor, DeathCause, TaskError, WorkerDied},
 };
 use nix::unistd::Pid;
 
@@ -281,6 +281,13 @@ impl Table {
     /// Closes, cancels what has not started, and sends `signal` to all workers.
     pub(crate) fn stop(&mut self, cx: &Context, signal: i32, fx: &mut Effects) {
         self.close(true, fx);
+        // What is left was sent to workers that died. It counts as running, but nobody is to start it any more.
+        for queued in std::mem::take(&mut self.queue) {
+            if let QueuedTask::Moved(task, _) = queued.task {
+                self.stats.failed += 1;
+                fx.fail(task, TaskError::WorkerDied(WorkerDied::new(DeathCause::Stopped)));
+            }
+        }
         for id in self.worker_ids() {
             self.condemn(cx, id, Verdict::Stopped, signal);
         }
@@ -615,6 +622,7 @@ impl Table {
             self.idle.retain(|&idle| idle != id);
             if matches!(worker.phase, Phase::Idle { .. }) {
                 worker.phase = Phase::Leaving;
+                worker.verdict.get_or_insert(Verdict::Disconnected);
             }
         }
     }
@@ -717,11 +725,16 @@ impl Table {
                 }
             }
             // If the server is gone, that is one failure, however many workers it was starting.
-            Phase::Starting { .. } if worker.verdict.is_none() && !self.has_lost_its_server() => {
+            Phase::Starting { .. } if self.has_lost_its_server() => self.stats.worker_deaths += 1,
+            Phase::Starting { .. } if !matches!(worker.verdict, Some(Verdict::Stopped)) => {
                 self.stats.worker_deaths += 1;
                 self.start_failed(cx, "workers die before they are ready", died, fx);
             }
             Phase::Idle { .. } => self.stats.worker_deaths += 1,
+            // It was idle when it hung up.
+            Phase::Leaving if matches!(worker.verdict, Some(Verdict::Disconnected)) => {
+                self.stats.worker_deaths += 1;
+            }
             Phase::Starting { .. } | Phase::Leaving => {}
         }
     }
@@ -756,7 +769,7 @@ impl Table {
     /// When to call `expire`.
     pub(crate) fn deadline(&self, cx: &Context) -> Option<Instant> {
         let workers = self.workers.values().filter_map(|worker| match worker.phase {
-            Phase::Idle { since } => cx.config.idle_timeout.map(|timeout| since + timeout),
+            Phase::Idle { since } => idle_until(cx, since),
             _ => worker.deadline,
         });
         let server = self.server.as_ref().and_then(|server| server.deadline);
@@ -773,8 +786,7 @@ impl Table {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             match &mut worker.phase {
                 Phase::Idle { since } => {
-                    let timeout = cx.config.idle_timeout;
-                    if timeout.is_none_or(|timeout| *since + timeout > now) {
+                    if idle_until(cx, *since).is_none_or(|until| until > now) {
                         continue;
                     }
                     if surplus > 0 {
@@ -787,7 +799,7 @@ impl Table {
                 phase => {
                     if worker.deadline.is_some_and(|deadline| deadline <= now) {
                         let verdict = match phase {
-                            Phase::Busy(_) => Verdict::Disconnected,
+                            Phase::Busy(_) | Phase::Starting { .. } => Verdict::Disconnected,
                             _ => Verdict::Stopped,
                         };
                         self.condemn(cx, id, verdict, libc::SIGKILL);
@@ -802,6 +814,11 @@ impl Table {
             server.process.kill();
         }
     }
+}
+
+/// When a worker has had nothing to do for too long. Never, if that is beyond all time.
+fn idle_until(cx: &Context, since: Instant) -> Option<Instant> {
+    since.checked_add(cx.config.idle_timeout?)
 }
 
 fn send(cx: &Context, link: &Link, frame: FrameBuilder) {
