@@ -26,7 +26,11 @@ fn f001_python_names_are_exported() {
 #[test]
 fn f002_nothing_comes_that_was_not_asked_for() {
     let manifest = include_str!("../../crates/concurrent-futures/Cargo.toml");
-    assert!(manifest.contains("default = [\"thread-pool\"]"));
+    for feature in ["thread-pool", "process-pool"] {
+        assert!(
+            manifest.contains(&format!("\n{feature} = [\"dep:concurrent-futures-{feature}\"]"))
+        );
+    }
     for name in ["nix", "bincode", "libc"] {
         let (_, dependencies) = manifest.split_once("\n[dependencies]").unwrap();
         let (dependencies, _) = dependencies.split_once("\n[dev-dependencies]").unwrap();

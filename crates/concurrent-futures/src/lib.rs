@@ -10,18 +10,21 @@
 #![forbid(unsafe_code)]
 
 pub use concurrent_futures_executor::{
-    Executor, ExecutorExt, InlineExecutor, InvalidMapOptions, Map, MapError, MapOptions, Portable,
-    Refusal, Shutdown, ShutdownError, StillRunning, SubmitError, Task, Wait, local,
+    DropPolicy, Executor, ExecutorExt, InlineExecutor, InvalidMapOptions, Map, MapError,
+    MapOptions, Portable, PortableFn, Refusal, Shutdown, ShutdownError, StillRunning, SubmitError,
+    Task, Wait, local,
 };
 pub use concurrent_futures_future::{
     AnyFuture, AsCompleted, AsCompletedTimeout, AsCompletedTimeoutError, Blocked, BrokenExecutor,
-    CancelOnDrop, CodecError, Completed, CompletionSet, Crossing, DeathCause, DoneAndNotDone, Event, Failure,
-    Future, FutureId, Host, InvalidStateError, PackagedTask, Panic, PoolId, Progress,
-    ProgressSnapshot, Promise, Ran, ReturnWhen, SharedFuture, State, TaskError, TimeoutError, Work, WorkerDied,
-    as_completed, as_completed_timeout, blocking, promise, report, set_event_hook, wait,
-    wait_timeout, work_for,
+    CancelOnDrop, CodecError, Completed, CompletionSet, Crossing, DeathCause, DoneAndNotDone,
+    Event, Failure, Future, FutureId, Host, InvalidStateError, PackagedTask, Panic, PoolId,
+    Progress, ProgressSnapshot, Promise, Ran, ReturnWhen, SharedFuture, State, TaskError,
+    TimeoutError, Work, WorkerDied, as_completed, as_completed_timeout, blocking, promise, report,
+    set_event_hook, wait, wait_timeout, work_for,
 };
+#[cfg(all(feature = "process-pool", target_os = "linux"))]
+pub use concurrent_futures_process_pool::{self as process_pool, ProcessPoolExecutor, StartMethod};
 #[cfg(feature = "thread-pool")]
 pub use concurrent_futures_thread_pool::{
-    BuildError, Builder, DropPolicy, PoolStats, Scope, ScopedFuture, ThreadPoolExecutor,
+    self as thread_pool, BuildError, Builder, PoolStats, Scope, ScopedFuture, ThreadPoolExecutor,
 };

@@ -7,7 +7,7 @@ use concurrent_futures_future::Future;
 use crate::{
     error::{InvalidMapOptions, ShutdownError, SubmitError},
     map::{Map, MapOptions, Submitter, run_chunk},
-    portable::{Portable, portable_call},
+    portable::{Portable, PortableFn, portable_call},
     shutdown::Shutdown,
     task::{PointerCall, Task, TaskWork, package},
 };
@@ -124,7 +124,7 @@ pub trait ExecutorExt: Executor {
     /// broken, or it could not start a worker.
     fn submit<F, A, R>(&self, function: F, argument: A) -> Result<Future<R>, SubmitError<(F, A)>>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         A: Portable,
         R: Portable,
     {
@@ -191,7 +191,7 @@ pub trait ExecutorExt: Executor {
     /// still to be had from `next`.
     fn map<F, A, R, I>(&self, function: F, items: I) -> Map<'_, I::IntoIter, R>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         I: IntoIterator<Item = A>,
         A: Portable,
         R: Portable,
@@ -221,7 +221,7 @@ pub trait ExecutorExt: Executor {
         items: I,
     ) -> Result<Map<'_, I::IntoIter, R>, InvalidMapOptions>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         I: IntoIterator<Item = A>,
         A: Portable,
         R: Portable,
@@ -282,7 +282,7 @@ fn submit_portable<F, A, R>(
     argument: A,
 ) -> Result<Future<R>, SubmitError<(F, A)>>
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + PortableFn,
     A: Portable,
     R: Portable,
 {
@@ -296,7 +296,7 @@ fn map_portable<'a, F, A, R, I>(
     items: I,
 ) -> Map<'a, I::IntoIter, R>
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + PortableFn,
     I: IntoIterator<Item = A>,
     A: Portable,
     R: Portable,
@@ -312,7 +312,7 @@ fn map_portable_with<'a, F, A, R, I>(
     items: I,
 ) -> Result<Map<'a, I::IntoIter, R>, InvalidMapOptions>
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + PortableFn,
     I: IntoIterator<Item = A>,
     A: Portable,
     R: Portable,

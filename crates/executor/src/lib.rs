@@ -39,10 +39,10 @@ pub use error::{InvalidMapOptions, MapError, Refusal, ShutdownError, StillRunnin
 pub use executor::{Executor, ExecutorExt};
 pub use inline::InlineExecutor;
 pub use map::{Map, MapOptions};
-pub use portable::Portable;
 #[cfg(feature = "portable")]
 pub use portable::{Entry, Trampoline, wire};
-pub use shutdown::{Shutdown, Wait};
+pub use portable::{Portable, PortableFn};
+pub use shutdown::{DropPolicy, Shutdown, Wait};
 #[cfg(feature = "portable")]
 pub use task::StartedTask;
 pub use task::Task;

@@ -25,6 +25,21 @@ pub trait Portable: Serialize + DeserializeOwned + Send + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Portable for T {}
 
+/// Functions that a worker in another process can call: named functions, and closures that capture nothing.
+///
+/// Implemented for every type that might be one. That there are no captures at all is checked when the program is built,
+/// since `Copy` closures may still have some.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be called in another process: it captures variables",
+    label = "must capture nothing",
+    note = "pass what it needs in the argument, a tuple for several",
+    note = "the methods of `ThreadPoolExecutor` itself, rather than those of `Executor`, take any closure"
+)]
+pub trait PortableFn: Copy + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Copy + Send + Sync + 'static> PortableFn for F {}
+
 /// Fails to compile for a function that has data of its own.
 pub(crate) const fn assert_no_captures<F>() {
     assert!(
@@ -37,7 +52,7 @@ pub(crate) const fn assert_no_captures<F>() {
 
 impl<F, A, R> TaskWork for PortableCall<F, A, R>
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + PortableFn,
     A: Portable,
     R: Portable,
 {
@@ -94,7 +109,7 @@ impl<A: Portable, R: Portable> TaskWork for PointerCall<A, R> {
 
 pub(crate) fn portable_call<F, A, R>(function: F, argument: A) -> PortableCall<F, A, R>
 where
-    F: Fn(A) -> R + Copy + Send + Sync + 'static,
+    F: Fn(A) -> R + PortableFn,
 {
     const { assert_no_captures::<F>() };
     PortableCall { function, argument, result: PhantomData }
@@ -103,17 +118,22 @@ where
 #[cfg(feature = "portable")]
 pub use wire::{Entry, Trampoline};
 
-/// Running a task from bytes, for executors whose workers are other processes.
 #[cfg(feature = "portable")]
 pub mod wire {
-    //! Running a task from bytes.
+    //! Running a task from bytes, for executors whose workers are other processes.
 
     use std::fmt;
 
     use concurrent_futures_future::{CodecError, Crossing, Panic, TaskError};
 
-    use super::Portable;
-    use crate::codec;
+    use super::{Portable, PortableFn};
+    use crate::codec::{Bincode, Codec};
+
+    /// What is written and read with here.
+    type Wire = Bincode;
+
+    /// What the codec is called where two processes make sure that they use the same.
+    pub const CODEC_ID: u8 = Wire::ID;
 
     /// Decodes an argument, calls the function, and appends the encoded result to the buffer.
     ///
@@ -145,7 +165,7 @@ pub mod wire {
         /// How to call `function`, which must have no data of its own.
         pub fn new<F, A, R>(function: F) -> Self
         where
-            F: Fn(A) -> R + Copy + Send + Sync + 'static,
+            F: Fn(A) -> R + PortableFn,
             A: Portable,
             R: Portable,
         {
@@ -220,10 +240,18 @@ pub mod wire {
         argument: &[u8],
         result: &mut Vec<u8>,
     ) -> Result<(), TaskError> {
+        call_with::<Wire, A, R>(function, argument, result)
+    }
+
+    pub(crate) fn call_with<C: Codec, A: Portable, R: Portable>(
+        function: impl Fn(A) -> R,
+        argument: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), TaskError> {
         let length = result.len();
         let outcome = Panic::catch(|| {
-            let argument = decode::<A>(argument, Crossing::DecodeArgument)?;
-            encode(&function(argument), result, Crossing::EncodeResult)
+            let argument = decode_with::<C, A>(argument, Crossing::DecodeArgument)?;
+            encode_with::<C, R>(&function(argument), result, Crossing::EncodeResult)
         });
         let outcome = match outcome {
             Ok(Ok(())) => Ok(()),
@@ -259,7 +287,15 @@ pub mod wire {
         buffer: &mut Vec<u8>,
         what: Crossing,
     ) -> Result<(), CodecError> {
-        codec::encode(value, buffer)
+        encode_with::<Wire, T>(value, buffer, what)
+    }
+
+    fn encode_with<C: Codec, T: Portable>(
+        value: &T,
+        buffer: &mut Vec<u8>,
+        what: Crossing,
+    ) -> Result<(), CodecError> {
+        C::encode(value, buffer)
             .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
     }
 
@@ -269,7 +305,10 @@ pub mod wire {
     ///
     /// [`CodecError`] if they do not encode a `T`.
     pub fn decode<T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
-        codec::decode(bytes)
-            .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
+        decode_with::<Wire, T>(bytes, what)
+    }
+
+    fn decode_with<C: Codec, T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
+        C::decode(bytes).map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
     }
 }

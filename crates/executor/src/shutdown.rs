@@ -71,3 +71,36 @@ impl Default for Shutdown {
         Self::wait()
     }
 }
+
+/// What dropping a pool that was not shut down does with the tasks that it has taken.
+///
+/// Whatever the choice, dropping a pool while the thread panics cancels what has not started, so that an error does not
+/// wait behind a long queue; and a pool that is dropped by one of its own threads cannot wait for itself, and ends when
+/// its tasks have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum DropPolicy {
+    /// Run everything and wait for it, as leaving Python's `with` block does.
+    #[default]
+    Wait,
+    /// Cancel what has not started, and wait for what has.
+    CancelAndWait,
+    /// Run everything and wait for it no longer than this. What is left then goes on in the background in a pool of
+    /// threads, and is killed in a pool of processes.
+    WaitFor(Duration),
+    /// Run everything in the background, without waiting. It is cut short if the program ends first.
+    Detach,
+}
+
+impl DropPolicy {
+    /// For executor authors: how the pool is to be shut down, by the thread that calls this.
+    pub fn shutdown(self) -> Shutdown {
+        let how = match self {
+            Self::Wait => Shutdown::wait(),
+            Self::CancelAndWait => Shutdown::wait().cancel_futures(),
+            Self::WaitFor(timeout) => Shutdown::timeout(timeout),
+            Self::Detach => Shutdown::no_wait(),
+        };
+        if std::thread::panicking() { how.cancel_futures() } else { how }
+    }
+}

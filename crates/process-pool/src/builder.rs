@@ -17,7 +17,7 @@ use std::{
 };
 
 use concurrent_futures_executor::{
-    Entry, Portable,
+    DropPolicy, Entry, Portable, PortableFn,
     future::{CodecError, Crossing},
     wire,
 };
@@ -44,21 +44,6 @@ pub enum StartMethod {
     /// Each worker is executed anew, and shares nothing with any other. Starting one takes about a millisecond, or as long
     /// as the program takes to get to its `main`.
     Spawn,
-}
-
-/// What becomes of the tasks when a pool is dropped without having been shut down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DropPolicy {
-    /// All that was submitted is run, and waited for, as at the end of Python's `with`.
-    #[default]
-    Wait,
-    /// What has not started is cancelled, and what runs is waited for.
-    CancelAndWait,
-    /// All is run, and waited for no longer than this. Then the workers are killed.
-    WaitFor(Duration),
-    /// All is run in the background, for as long as this process lives.
-    Detach,
 }
 
 /// The choices for a [`ProcessPoolExecutor`].
@@ -98,7 +83,7 @@ struct UnplacedCall {
 impl UnplacedCall {
     fn new<F, A, E>(function: F, argument: &A) -> Result<Self, CodecError>
     where
-        F: Fn(A) -> Result<(), E> + Copy + Send + Sync + 'static,
+        F: Fn(A) -> Result<(), E> + PortableFn,
         A: Portable,
         E: fmt::Display,
     {
@@ -162,7 +147,7 @@ impl Builder {
     /// [`TaskError::Broken`](concurrent_futures_executor::future::TaskError::Broken), whose source is the panic.
     pub fn initializer<F, A>(self, function: F, argument: A) -> Self
     where
-        F: Fn(A) + Copy + Send + Sync + 'static,
+        F: Fn(A) + PortableFn,
         A: Portable,
     {
         self.try_initializer(
@@ -177,7 +162,7 @@ impl Builder {
     /// As [`initializer`](Self::initializer), for a function that can fail; that breaks the pool as a panic does.
     pub fn try_initializer<F, A, E>(mut self, function: F, argument: A) -> Self
     where
-        F: Fn(A) -> Result<(), E> + Copy + Send + Sync + 'static,
+        F: Fn(A) -> Result<(), E> + PortableFn,
         A: Portable,
         E: fmt::Display,
     {
@@ -195,7 +180,7 @@ impl Builder {
     /// If it panics the pool is broken, as by an [initializer](Self::initializer).
     pub fn preload<F, A>(self, function: F, argument: A) -> Self
     where
-        F: Fn(A) + Copy + Send + Sync + 'static,
+        F: Fn(A) + PortableFn,
         A: Portable,
     {
         self.try_preload(
@@ -210,7 +195,7 @@ impl Builder {
     /// As [`preload`](Self::preload), for a function that can fail; that breaks the pool as a panic does.
     pub fn try_preload<F, A, E>(mut self, function: F, argument: A) -> Self
     where
-        F: Fn(A) -> Result<(), E> + Copy + Send + Sync + 'static,
+        F: Fn(A) -> Result<(), E> + PortableFn,
         A: Portable,
         E: fmt::Display,
     {

@@ -245,30 +245,19 @@ struct ThreadStack {
 
 impl ThreadStack {
     fn of_current_thread() -> io::Result<Self> {
-        let mut attributes = MaybeUninit::zeroed();
-        // SAFETY: takes nothing, returns this thread's handle.
-        let thread = unsafe { libc::pthread_self() };
-        // SAFETY: the thread is alive, being this one, and the place is of the right type.
-        errno(unsafe { libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) })?;
-        // SAFETY: just written.
-        let mut attributes: libc::pthread_attr_t = unsafe { attributes.assume_init() };
-        let (mut start, mut size, mut guard) = (ptr::null_mut(), 0, 0);
-        // SAFETY: valid attributes, and places of the right types.
-        let asked = unsafe {
-            libc::pthread_attr_getstack(&raw const attributes, &raw mut start, &raw mut size)
-        };
-        // SAFETY: as above.
-        unsafe { libc::pthread_attr_getguardsize(&raw const attributes, &raw mut guard) };
-        // SAFETY: valid, and not used any more.
-        unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
-        errno(asked)?;
-
-        let (low, high) = (start.addr(), start.addr() + size);
         // The kernel has put random bytes on the stack that it made, next to where C libraries see its upper end. A
         // thread's number would not do: after `fork` the only thread is "main", wherever its stack is.
         // SAFETY: takes a number, returns a number.
         let random = unsafe { libc::getauxval(libc::AT_RANDOM) };
         let random = usize::try_from(random).unwrap_or(0);
+        let (low, high, guard) = match bounds_of_current_thread() {
+            Ok(bounds) => bounds,
+            // For the main thread glibc reads `/proc`. Without it, only the upper end is known, nearly.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && random != 0 => {
+                (random, random, 0)
+            }
+            Err(error) => return Err(error),
+        };
         let is_main = (low..high + page_size()).contains(&random);
         let name = Name::of_current_thread(is_main);
         Ok(Self { low, high, guard: guard.max(page_size()), is_main, name })
@@ -296,6 +285,28 @@ impl ThreadStack {
             }
         }
     }
+}
+
+/// Where the current thread's stack starts and ends, and the size of its guard, as the C library knows them.
+fn bounds_of_current_thread() -> io::Result<(usize, usize, usize)> {
+    let mut attributes = MaybeUninit::zeroed();
+    // SAFETY: takes nothing, returns this thread's handle.
+    let thread = unsafe { libc::pthread_self() };
+    // SAFETY: the thread is alive, being this one, and the place is of the right type.
+    errno(unsafe { libc::pthread_getattr_np(thread, attributes.as_mut_ptr()) })?;
+    // SAFETY: just written.
+    let mut attributes: libc::pthread_attr_t = unsafe { attributes.assume_init() };
+    let (mut start, mut size, mut guard) = (ptr::null_mut(), 0, 0);
+    // SAFETY: valid attributes, and places of the right types.
+    let asked = unsafe {
+        libc::pthread_attr_getstack(&raw const attributes, &raw mut start, &raw mut size)
+    };
+    // SAFETY: as above. It cannot fail with valid attributes, and then the size stays 0.
+    unsafe { libc::pthread_attr_getguardsize(&raw const attributes, &raw mut guard) };
+    // SAFETY: valid, and not used any more.
+    unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
+    errno(asked)?;
+    Ok((start.addr(), start.addr() + size, guard))
 }
 
 /// How large the main thread's stack may become, or `None` for as large as it likes. Called in the handler.

@@ -4,7 +4,7 @@
 //! load address. That holds for the main executable alone: a plug-in or a shared library may be at another distance, or
 //! absent, in the worker. This file therefore answers whether an address lies in the main executable's code, and turns
 //! it into an offset and back; whose executable this is; and what stands in its array of initialisers, where
-//! [`boot`](crate::boot) has put the entry that makes a process a worker.
+//! [`boot`] has put the entry that makes a process a worker.
 //!
 //! Everything is read from memory by way of `dl_iterate_phdr`, which reports the main executable first. The file on disk
 //! is never opened: it may have been replaced or deleted while the program runs. Symbols are not needed, so stripped

@@ -1,14 +1,14 @@
 //! The bodies of frames as types, one function to write and one to read for each.
 
-use concurrent_futures_executor::future::{CodecError, Crossing, Panic, TaskError};
+use concurrent_futures_executor::{
+    future::{CodecError, Crossing, Panic, TaskError},
+    wire::CODEC_ID,
+};
 
 use crate::{
     frame::{Fields, Frame, FrameBuilder, Kind, ProtocolError},
     image::{BUILD_ID_LENGTH, Image},
 };
-
-/// The codec of arguments and results: bincode 1, integers of fixed width, little-endian.
-pub(crate) const CODEC_ID: u8 = 1;
 
 /// Texts in frames are cut off here, so that the whole stays below what a frame may be.
 const MESSAGE_MAX: usize = 64 * 1024;
@@ -301,3 +301,6 @@ impl Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

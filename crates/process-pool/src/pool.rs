@@ -3,13 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use concurrent_futures_executor::{
-    Executor, ExecutorExt, InvalidMapOptions, Map, MapOptions, Portable, Refusal, Shutdown,
-    ShutdownError, SubmitError, Task,
+    DropPolicy, Executor, ExecutorExt, InvalidMapOptions, Map, MapOptions, Portable, PortableFn,
+    Refusal, Shutdown, ShutdownError, SubmitError, Task,
     future::{BrokenExecutor, Future},
 };
 
 use crate::{
-    builder::{BuildError, Builder, DropPolicy},
+    builder::{BuildError, Builder},
     stats::PoolStats,
     supervisor::Supervisor,
 };
@@ -129,7 +129,7 @@ impl ProcessPoolExecutor {
         argument: A,
     ) -> Result<Future<R>, SubmitError<(F, A)>>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         A: Portable,
         R: Portable,
     {
@@ -156,7 +156,7 @@ impl ProcessPoolExecutor {
     /// Calls `function` for every item and returns the results in order; see [`ExecutorExt::map`].
     pub fn map<F, A, R, I>(&self, function: F, items: I) -> Map<'_, I::IntoIter, R>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         I: IntoIterator<Item = A>,
         A: Portable,
         R: Portable,
@@ -176,7 +176,7 @@ impl ProcessPoolExecutor {
         items: I,
     ) -> Result<Map<'_, I::IntoIter, R>, InvalidMapOptions>
     where
-        F: Fn(A) -> R + Copy + Send + Sync + 'static,
+        F: Fn(A) -> R + PortableFn,
         I: IntoIterator<Item = A>,
         A: Portable,
         R: Portable,
@@ -288,14 +288,7 @@ impl Executor for ProcessPoolExecutor {
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
-        let how = match self.drop_policy {
-            DropPolicy::Wait => Shutdown::wait(),
-            DropPolicy::CancelAndWait => Shutdown::wait().cancel_futures(),
-            DropPolicy::WaitFor(timeout) => Shutdown::timeout(timeout),
-            DropPolicy::Detach => Shutdown::no_wait(),
-        };
-        let how = if std::thread::panicking() { how.cancel_futures() } else { how };
-        let outcome = self.supervisor.shut_down(how);
+        let outcome = self.supervisor.shut_down(self.drop_policy.shutdown());
         if let (Err(ShutdownError::Timeout(_)), DropPolicy::WaitFor(_)) =
             (outcome, self.drop_policy)
         {

@@ -79,14 +79,15 @@ pub(crate) fn main(control: OwnedFd) -> ! {
             process::exit(1);
         }
     }
-    let mut server = match Server::new(inbox, prepare.method) {
-        Ok(server) => server,
-        Err((inbox, error)) => {
+    let means = match Means::new(&inbox, prepare.method) {
+        Ok(means) => means,
+        Err(error) => {
             let error = TaskError::failed(format!("the fork server could not be set up: {error}"));
             drop(send_all(&inbox.socket, &encode_failure(Kind::Unready, 0, &error)));
             process::exit(1);
         }
     };
+    let mut server = Server { inbox, means, children: HashMap::new() };
     match server.serve() {
         Ok(()) => {
             server.kill_all();
@@ -187,6 +188,12 @@ fn unexpected(frame: &Frame) -> ProtocolError {
 
 struct Server {
     inbox: Inbox,
+    means: Means,
+    children: HashMap<Pid, u64>,
+}
+
+/// What it takes to start workers, and to notice what happens meanwhile.
+struct Means {
     /// Tells of children that have ended.
     signals: SignalFd,
     /// The signal mask for workers.
@@ -197,7 +204,40 @@ struct Server {
     pool: Option<OwnedFd>,
     /// The executable and the environment of workers that are executed.
     program: Option<Program>,
-    children: HashMap<Pid, u64>,
+}
+
+impl Means {
+    fn new(inbox: &Inbox, method: Method) -> io::Result<Self> {
+        // A program that ignores this signal has its children reaped by the kernel, and hands that down to those that it
+        // executes. Here it would hide how workers end.
+        let act = |signal, handler| {
+            let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+            // SAFETY: neither of the two handlers below runs any code.
+            unsafe { sigaction(signal, &action) }.map(|before| (signal, before))
+        };
+        let actions = [
+            act(SignalNumber::SIGCHLD, SigHandler::SigDfl)?,
+            // The kernel sends it, and then SIGCONT, if this process is stopped when the pool's ends. Dying of it would have
+            // the workers killed before they can kill what they have started.
+            act(SignalNumber::SIGHUP, SigHandler::SigIgn)?,
+        ];
+        let mut mask = SigSet::empty();
+        let blocked = SigSet::from(SignalNumber::SIGCHLD);
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&blocked, flags)?;
+        // A thread that the program's initialisers have left here, or what was preloaded, might hold a lock when a worker
+        // is forked, which nobody in the worker would ever release.
+        let has_threads = sys::thread_count().is_some_and(|threads| threads > 1);
+        let executes = method == Method::Execute || has_threads;
+        let program = executes.then(Program::new).transpose()?;
+        let pool = inbox.pool().and_then(|pool| sys::pidfd_open(pool).ok());
+        // Only now is it certain which process that is: as long as it is the parent, nobody else has its pid.
+        if inbox.pool_is_gone() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Self { signals, mask, actions, pool, program })
+    }
 }
 
 /// What to execute. Put together before any fork, as little should be done between that and the execution.
@@ -238,54 +278,12 @@ impl Program {
             )
         });
         let Err(errno) = outcome;
-        let _ = writeln!(io::stderr(), "could not execute a worker: {}", errno.desc());
+        writeln!(io::stderr(), "could not execute a worker: {}", errno.desc()).ok();
         sys::exit_now(EXIT_NOT_EXECUTED)
     }
 }
 
 impl Server {
-    fn new(inbox: Inbox, method: Method) -> Result<Self, (Inbox, io::Error)> {
-        let set_up = || -> io::Result<_> {
-            let mut mask = SigSet::empty();
-            // A program that ignores the signal hands that down, and then the kernel would reap the workers itself, and tell
-            // nobody.
-            let blocked = SigSet::from(SignalNumber::SIGCHLD);
-            sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;
-            let act = |signal, handler| {
-                let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-                // SAFETY: neither of the two handlers below runs any code.
-                unsafe { sigaction(signal, &action) }.map(|before| (signal, before))
-            };
-            let actions = [
-                act(SignalNumber::SIGCHLD, SigHandler::SigDfl)?,
-                // The kernel sends it, and then SIGCONT, if this process is stopped when the pool's ends. Dying of it would
-                // have the workers killed before they can kill what they have started.
-                act(SignalNumber::SIGHUP, SigHandler::SigIgn)?,
-            ];
-            let signals =
-                SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-            // A thread that the program's initialisers have left here, or what was preloaded, might hold a lock when a
-            // worker is forked, which nobody in the worker would ever release.
-            let method = if sys::thread_count().is_some_and(|threads| threads > 1) {
-                Method::Execute
-            } else {
-                method
-            };
-            let program = (method == Method::Execute).then(Program::new).transpose()?;
-            Ok((signals, mask, actions, program))
-        };
-        let (signals, mask, actions, program) = match set_up() {
-            Ok(parts) => parts,
-            Err(error) => return Err((inbox, error)),
-        };
-        let pool = inbox.pool().and_then(|pool| sys::pidfd_open(pool).ok());
-        // Only now is it certain which process that is: as long as it is the parent, nobody else has its pid.
-        if inbox.pool_is_gone() {
-            return Err((inbox, io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(Self { inbox, signals, mask, actions, pool, program, children: HashMap::new() })
-    }
-
     /// Does what the pool asks for, until it asks to end. An error is the end of the connection.
     fn serve(&mut self) -> io::Result<()> {
         send_all(&self.inbox.socket, &FrameBuilder::new(Kind::Ready, 0).finish())?;
@@ -306,10 +304,10 @@ impl Server {
     fn sleep(&self) -> io::Result<()> {
         let mut fds = vec![
             PollFd::new(self.inbox.socket.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.means.signals.as_fd(), PollFlags::POLLIN),
         ];
         // The connection may be held open by a process that the pool's has forked, so its end is not all to look for.
-        fds.extend(self.pool.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        fds.extend(self.means.pool.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -348,7 +346,7 @@ impl Server {
 
     fn start(&mut self, worker: u64, control: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
         let server = std::process::id();
-        // SAFETY: this process has a single thread, as `new` has made sure of, or else the child does nothing but execute
+        // SAFETY: this process has a single thread, as `Means` has made sure of, or else the child does nothing but execute
         // the program anew: see `become_worker`.
         #[expect(clippy::disallowed_methods, reason = "this is the module that forks")]
         let forked = unsafe { libc::fork() };
@@ -379,20 +377,20 @@ impl Server {
             sys::exit_now(1);
         }
         dup2_stderr(stderr).ok();
-        for (signal, action) in &self.actions {
+        for (signal, action) in &self.means.actions {
             // SAFETY: the action was this process's before.
             unsafe { sigaction(*signal, action) }.ok();
         }
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None).ok();
-        if let Some(program) = &self.program {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.means.mask), None).ok();
+        if let Some(program) = &self.means.program {
             // Everything else is closed on execution.
             program.execute(&control);
         }
         // What is left open is what was opened by what was preloaded, for the workers to use.
-        for fd in [self.inbox.socket.as_fd(), self.signals.as_fd(), stderr.as_fd()] {
+        for fd in [self.inbox.socket.as_fd(), self.means.signals.as_fd(), stderr.as_fd()] {
             sys::close(fd.as_raw_fd());
         }
-        if let Some(pool) = &self.pool {
+        if let Some(pool) = &self.means.pool {
             sys::close(pool.as_raw_fd());
         }
         // Where it is in a worker that was executed.
@@ -411,7 +409,7 @@ impl Server {
 
     /// Reports children that have ended.
     fn reap(&mut self) -> io::Result<()> {
-        while let Ok(Some(_)) = self.signals.read_signal() {}
+        while let Ok(Some(_)) = self.means.signals.read_signal() {}
         while let Some((pid, ending)) = reap_one() {
             if let Some(worker) = self.children.remove(&pid) {
                 send_all(&self.inbox.socket, &ending.encode(worker))?;
@@ -430,9 +428,9 @@ impl Server {
             match reap_one() {
                 Some((pid, _)) => drop(self.children.remove(&pid)),
                 None => {
-                    let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+                    let mut fds = [PollFd::new(self.means.signals.as_fd(), PollFlags::POLLIN)];
                     poll(&mut fds, PollTimeout::from(20_u8)).ok();
-                    while let Ok(Some(_)) = self.signals.read_signal() {}
+                    while let Ok(Some(_)) = self.means.signals.read_signal() {}
                 }
             }
         }

@@ -38,11 +38,13 @@ use crate::{
     image::Image,
     message::{CallSite, Ending},
     stats::PoolStats,
+    sys,
 };
 
 mod effects;
 mod launch;
 mod link;
+mod post_mortem;
 mod reactor;
 mod table;
 
@@ -68,6 +70,13 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) image: &'static Image,
     pub(crate) reactor: Reactor,
+}
+
+impl Context {
+    /// Where to put what a worker writes to its standard error, if it is to go to this process's.
+    fn output<'a>(&self, fx: &'a mut Effects) -> Option<&'a mut Vec<u8>> {
+        self.config.forward_stderr.then(|| fx.output())
+    }
 }
 
 pub(crate) struct Supervisor {
@@ -146,9 +155,22 @@ impl Supervisor {
         }
     }
 
+    /// Why nothing can be had in a process that was forked from the one that the pool was made in: what is sent from here
+    /// would get in between of what is sent from there, and the answers would go there.
+    fn foreign_process(&self) -> Option<Refusal> {
+        if std::process::id() == self.pid {
+            return None;
+        }
+        let what = "the pool belongs to the process that this one was forked from";
+        Some(Refusal::NoWorker(Arc::new(io::Error::other(what))))
+    }
+
     // What users ask for.
 
     pub(crate) fn execute(self: &Arc<Self>, task: Task) -> Result<(), SubmitError<Task>> {
+        if let Some(reason) = self.foreign_process() {
+            return Err(SubmitError::new(reason, task));
+        }
         let site = task.entry().and_then(|entry| call_site(self.cx.image, entry));
         let Some(site) = site else {
             return Err(SubmitError::new(Refusal::NotPortable, task));
@@ -199,6 +221,9 @@ impl Supervisor {
     }
 
     pub(crate) fn prestart(self: &Arc<Self>, count: usize) -> Result<(), Refusal> {
+        if let Some(reason) = self.foreign_process() {
+            return Err(reason);
+        }
         let count = count.min(self.cx.config.max_workers.get());
         let mut fx = Effects::default();
         let mut state = lock(&self.state);
@@ -338,6 +363,9 @@ impl Supervisor {
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
             drop(self.hire(&mut state));
+        } else if state.table.deadline(&self.cx).is_some() {
+            // This thread may have been the only one to know until when to wait.
+            self.cx.reactor.wake();
         }
         drop(state);
         fx.perform();
@@ -352,7 +380,7 @@ impl Supervisor {
                     (state.table.link(id), state.table.server_id() == Some(id))
                 };
                 let Some(link) = link else { return };
-                link.flush(&self.cx.reactor, source);
+                link.flush(&self.cx.reactor);
                 if is_server { self.listen_to_server(id, &link) } else { self.listen(id, &link) }
             }
             Source::Stderr(id) => self.collect_stderr(id),
@@ -417,11 +445,8 @@ impl Supervisor {
     fn collect_stderr(self: &Arc<Self>, id: u64) {
         let Some(stderr) = lock(&self.state).table.stderr(id) else { return };
         loop {
-            let (bytes, may_be_more) = stderr.read();
             let mut fx = Effects::default();
-            if self.cx.config.forward_stderr {
-                fx.print(&bytes);
-            }
+            let may_be_more = stderr.read(self.cx.output(&mut fx));
             self.perform(fx);
             if !may_be_more {
                 return;
@@ -488,18 +513,8 @@ impl Supervisor {
                 break;
             }
         }
-        let mut read = 0;
-        loop {
-            let (bytes, may_be_more) = stderr.read();
-            if self.cx.config.forward_stderr {
-                fx.print(&bytes);
-            }
-            read += bytes.len();
-            // Whoever else writes to it is not waited for.
-            if !may_be_more || read > link::TAIL_MAX * 4 {
-                break;
-            }
-        }
+        // What it wrote. Whoever else writes to that is not waited for.
+        stderr.read(self.cx.output(fx));
         let ((), more) = self.change(|table, cx, fx| table.settle(cx, id, ending, fx));
         fx.append(more);
     }
@@ -516,7 +531,8 @@ impl Supervisor {
         };
         for worker in workers {
             if let Some(pid) = lock(&self.state).table.worker_pid(worker) {
-                crate::sys::send_signal(pid, libc::SIGKILL, true);
+                // Not the worker itself: its number may be somebody else's.
+                sys::send_signal_to_group(pid, libc::SIGKILL);
             }
             self.worker_ended(worker, Ending::Unknown, &mut fx);
         }

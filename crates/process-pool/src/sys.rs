@@ -24,21 +24,34 @@ pub(crate) fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
     }
 }
 
+/// Sends a signal to the process that the descriptor is of. One that has ended gets none.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: takes an open descriptor and integers; the pointer may be null.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) };
+}
+
 /// Sends a signal, by number so that those without a name can be sent, to a process, and perhaps to the group that it
 /// was made the leader of, which it may have left. One that is gone gets none.
 pub(crate) fn send_signal(pid: Pid, signal: i32, group: bool) {
     if group {
-        // SAFETY: takes two integers.
-        unsafe { libc::kill(-pid.as_raw(), signal) };
+        send_signal_to_group(pid, signal);
     }
-    // SAFETY: as above.
+    // SAFETY: takes two integers.
     unsafe { libc::kill(pid.as_raw(), signal) };
+}
+
+/// Sends a signal to the processes of a group, if there are any.
+pub(crate) fn send_signal_to_group(leader: Pid, signal: i32) {
+    // SAFETY: takes two integers.
+    unsafe { libc::kill(-leader.as_raw(), signal) };
 }
 
 /// Has the signals about a descriptor sent to this process.
 pub(crate) fn own_signals_of(fd: BorrowedFd<'_>) {
+    let this = Pid::this().as_raw();
     // SAFETY: the descriptor is open; the argument is an integer.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, libc::getpid()) };
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETOWN, this) };
 }
 
 /// Closes a descriptor whose owner will not run its destructor any more.
@@ -68,12 +81,12 @@ pub(crate) fn executable_path() -> Option<PathBuf> {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
     // SAFETY: always sound.
-    let address = unsafe { libc::getauxval(libc::AT_EXECFN) };
+    let address = usize::try_from(unsafe { libc::getauxval(libc::AT_EXECFN) }).ok()?;
     if address == 0 {
         return None;
     }
     // SAFETY: the kernel put a string with an end there, which stays as long as the process does.
-    let path = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(address as usize)) };
+    let path = unsafe { CStr::from_ptr(std::ptr::with_exposed_provenance(address)) };
     Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
 }
 

@@ -38,6 +38,9 @@ use crate::{
 /// What a process exits with whose pool talks nonsense: `EX_PROTOCOL` of `sysexits.h`.
 const EXIT_PROTOCOL: i32 = 76;
 
+/// What a process exits with whose connection is not there any more, although the pool is: `EX_IOERR`.
+pub(crate) const EXIT_DISCONNECTED: i32 = 74;
+
 /// What a worker exits with that has no thread to run tasks on: `EX_OSERR`.
 const EXIT_NO_THREAD: i32 = 71;
 
@@ -105,8 +108,12 @@ fn end_group() -> ! {
 
 /// Ends the process after the connection has failed.
 fn leave(error: &io::Error) -> ! {
+    if error.raw_os_error() == Some(libc::EBADF) || error.raw_os_error() == Some(libc::ENOTSOCK) {
+        // A task has closed it.
+        sys::exit_now(EXIT_DISCONNECTED);
+    }
     if error.kind() == io::ErrorKind::InvalidData {
-        let _ = writeln!(io::stderr(), "a worker process cannot understand its pool: {error}");
+        writeln!(io::stderr(), "a worker process cannot understand its pool: {error}").ok();
         process::exit(EXIT_PROTOCOL);
     }
     // Closed, or broken: the pool is gone.
@@ -233,3 +240,6 @@ fn run(
     // SAFETY: the two come from one `Entry`, in one frame.
     unsafe { trampoline(function, argument, result) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,29 +4,12 @@ use std::{
     any::Any, error::Error, fmt, num::NonZeroUsize, rc::Rc, sync::Arc, thread, time::Duration,
 };
 
+use concurrent_futures_executor::DropPolicy;
+
 use crate::{
     pool::ThreadPoolExecutor,
     shared::{Config, Initializer, Shared},
 };
-
-/// What dropping a [`ThreadPoolExecutor`] does with the tasks that it has taken.
-///
-/// Whatever the choice, dropping a pool while the thread panics cancels what has not started, so that an error does not
-/// wait behind a long queue; and a pool that is dropped by one of its own workers cannot wait for itself, and ends when
-/// its tasks have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum DropPolicy {
-    /// Run everything and wait for it, as leaving Python's `with` block does.
-    #[default]
-    Wait,
-    /// Cancel what has not started, and wait for what has.
-    CancelAndWait,
-    /// Run everything and wait for it no longer than this; what is left goes on in the background.
-    WaitFor(Duration),
-    /// Run everything in the background, without waiting. It is cut short if the program ends first.
-    Detach,
-}
 
 /// Why a pool could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

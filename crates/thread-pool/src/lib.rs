@@ -25,10 +25,14 @@ mod pool;
 mod scope;
 mod shared;
 mod stats;
+mod sync;
 mod worker;
 
-pub use builder::{BuildError, Builder, DropPolicy};
-pub use concurrent_futures_executor as executor;
+#[cfg(all(test, loom))]
+mod loom_models;
+
+pub use builder::{BuildError, Builder};
+pub use concurrent_futures_executor::{self as executor, DropPolicy};
 pub use pool::ThreadPoolExecutor;
 pub use scope::{Scope, ScopedFuture};
 pub use stats::PoolStats;

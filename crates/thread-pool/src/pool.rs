@@ -1,22 +1,18 @@
 //! The pool as its users see it.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use concurrent_futures_executor::{
-    Executor, InvalidMapOptions, Map, MapOptions, Shutdown, ShutdownError, SubmitError, Task,
-    future::Future, local,
+    DropPolicy, Executor, InvalidMapOptions, Map, MapOptions, Shutdown, ShutdownError, SubmitError,
+    Task, future::Future, local,
 };
 
 use crate::{
-    builder::{BuildError, Builder, DropPolicy},
+    builder::{BuildError, Builder},
     scope::{self, Scope},
     shared::{Patience, Shared},
     stats::PoolStats,
+    sync::Instant,
     worker::with_state,
 };
 
@@ -375,15 +371,8 @@ impl Executor for Attempt<'_> {
 
 impl<S> Drop for ThreadPoolExecutor<S> {
     fn drop(&mut self) {
-        let how = match self.drop_policy {
-            DropPolicy::Wait => Shutdown::wait(),
-            DropPolicy::CancelAndWait => Shutdown::wait().cancel_futures(),
-            DropPolicy::WaitFor(timeout) => Shutdown::timeout(timeout),
-            DropPolicy::Detach => Shutdown::no_wait(),
-        };
-        let how = if std::thread::panicking() { how.cancel_futures() } else { how };
         // Nobody is left to be told that this could not wait for the end; the policy says what happens then.
-        drop(self.shared.shut_down(how));
+        drop(self.shared.shut_down(self.drop_policy.shutdown()));
     }
 }
 

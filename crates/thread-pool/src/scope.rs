@@ -9,7 +9,7 @@ use std::{
     fmt,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -18,6 +18,8 @@ use concurrent_futures_executor::{
     future::{Blocked, Future, FutureId, TaskError, TimeoutError},
     local,
 };
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Through which tasks may borrow; made by [`ThreadPoolExecutor::scope`](crate::ThreadPoolExecutor::scope).
 pub struct Scope<'scope, 'env: 'scope> {

@@ -54,26 +54,22 @@ use std::{
     io,
     num::NonZeroUsize,
     rc::Rc,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use concurrent_futures_executor::{
     Refusal, SubmitError, Task,
     future::{Blocked, BrokenExecutor, PoolId},
 };
-use crossbeam_deque::{Stealer, Worker as Deque};
-use crossbeam_utils::{
-    CachePadded,
-    sync::{Parker, Unparker},
-};
+use crossbeam_utils::CachePadded;
 
 use crate::{
     stats::{Tally, Totals},
+    sync::{
+        AtomicBool, AtomicUsize, Condvar, Deque, Instant, JoinHandle, Mutex, MutexGuard, Ordering,
+        Parker, Stealer, Unparker, fence, thread,
+    },
     worker::{self, Worker},
 };
 
@@ -182,7 +178,7 @@ pub(crate) struct Seat {
     /// Set, under the pool's lock, by whoever takes the worker off the list that it sleeps on.
     called: AtomicBool,
     /// The name of the task that it runs. Only the worker writes it.
-    pub(crate) running: Mutex<Option<&'static str>>,
+    pub(crate) running: std::sync::Mutex<Option<&'static str>>,
     pub(crate) tally: Tally,
 }
 
@@ -437,7 +433,7 @@ impl Shared {
             stealer: deque.stealer(),
             unparker: parker.unparker().clone(),
             called: AtomicBool::new(false),
-            running: Mutex::new(None),
+            running: std::sync::Mutex::new(None),
             tally: Tally::default(),
         });
         // It will take a task as soon as it is up, and another start for that task would be one too many; unless it has
@@ -463,6 +459,8 @@ impl Shared {
     /// Keeps the thread to be joined at the end, and forgets those that have ended since.
     fn keep_handle(&self, handle: JoinHandle<()>) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // Loom's threads cannot be asked.
+        #[cfg(not(loom))]
         threads.retain(|thread| !thread.is_finished());
         threads.push(handle);
     }

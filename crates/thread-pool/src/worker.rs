@@ -5,19 +5,20 @@ use std::{
     cell::{Cell, RefCell},
     hint,
     rc::Rc,
-    sync::{Arc, PoisonError, atomic::Ordering},
-    thread,
-    time::{Duration, Instant},
+    sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use concurrent_futures_executor::{
     Task,
     future::{BrokenExecutor, Event, Host, Panic, PoolId, Ran, State, report, work_for},
 };
-use crossbeam_deque::{Steal, Worker as Deque};
-use crossbeam_utils::sync::Parker;
+use crossbeam_deque::Steal;
 
-use crate::shared::{Rest, Seat, Shared};
+use crate::{
+    shared::{Rest, Seat, Shared},
+    sync::{Deque, Instant, Ordering, Parker, may_spin, thread, thread_locals},
+};
 
 /// How often a worker that has tasks in its deque looks elsewhere first: at the queue, and half-way in between at the
 /// other deques. So a task that was submitted from outside waits for at most this many tasks of some worker, however many
@@ -34,33 +35,34 @@ const BATCH_TASK_TIME: Duration = Duration::from_micros(5);
 
 /// How many looks around a worker takes before it sleeps, about 20 us of them: less than the other side takes to wake up,
 /// and nothing is gained by waiting for it; see `docs/performance.md`.
-const SPINS: u32 = 100;
+const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
 
 /// After this many searches in vain, the worker sleeps at once, and tries a search again only now and then.
 const PATIENCE: u32 = 4;
 const RETRY_INTERVAL: u32 = 16;
 
 /// Tasks that were run in place leave their entries in the deque. With this many of them, it is worth looking through.
-const STALE_MAX: usize = 64;
+const STALE_MAX: usize = if cfg!(loom) { 1 } else { 64 };
 
-thread_local! {
+thread_locals! {
     /// What the initializer returned, for as long as this thread is a worker.
-    static STATE: RefCell<Option<Rc<dyn Any>>> = const { RefCell::new(None) };
+    static STATE: RefCell<Option<Rc<dyn Any>>> = RefCell::new(None);
     /// The pool that this thread was started by. Unlike what `work_for` says, it holds from the thread's first moment
     /// to its last: in the initializer, and while the state and the user's own thread-locals are dropped.
-    static POOL: Cell<Option<PoolId>> = const { Cell::new(None) };
+    static POOL: Cell<Option<PoolId>> = Cell::new(None);
     /// The worker that this thread is.
-    static WORKER: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+    static WORKER: RefCell<Option<Rc<Worker>>> = RefCell::new(None);
 }
 
 /// Whether the calling thread belongs to this pool, which therefore cannot have ended before the thread goes on.
 pub(crate) fn belongs_to(pool: PoolId) -> bool {
-    POOL.get() == Some(pool)
+    POOL.with(Cell::get) == Some(pool)
 }
 
 /// Lends the state of the worker that this thread is to `f`.
 pub(crate) fn with_state<S: 'static, R>(f: impl FnOnce(&S) -> R) -> R {
-    let state = STATE.with_borrow(Clone::clone).and_then(|state| state.downcast::<S>().ok());
+    let state =
+        STATE.with(|state| state.borrow().clone()).and_then(|state| state.downcast::<S>().ok());
     // Held by its own count while lent, not by the cell: tasks may be nested.
     match state {
         Some(state) => f(&state),
@@ -110,10 +112,10 @@ pub(crate) struct Worker {
 /// The life of a worker thread.
 pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
     let Builder { deque, parker, seat, available } = builder;
-    POOL.set(Some(shared.id));
+    POOL.with(|pool| pool.set(Some(shared.id)));
     match initialize(shared) {
         Ok(state) => {
-            STATE.set(Some(state));
+            STATE.with(|slot| slot.replace(Some(state)));
             let worker = Rc::new(Worker {
                 shared: Arc::clone(shared),
                 deque,
@@ -128,14 +130,14 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 disappointments: Cell::new(0),
                 sleeps: Cell::new(0),
                 stale: Cell::new(0),
-                may_spin: thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
+                may_spin: may_spin(),
             });
-            WORKER.set(Some(Rc::clone(&worker)));
+            WORKER.with(|slot| slot.replace(Some(Rc::clone(&worker))));
             if !available {
                 shared.ready(&worker);
             }
             work_for(shared.id, Rc::clone(&worker) as Rc<dyn Host>, || worker.work());
-            WORKER.set(None);
+            WORKER.with(RefCell::take);
             drop_state();
         }
         Err(broken) => shared.broken(&broken, &seat),
@@ -156,7 +158,7 @@ fn initialize(shared: &Shared) -> Result<Rc<dyn Any>, BrokenExecutor> {
 }
 
 fn drop_state() {
-    let state = STATE.take();
+    let state = STATE.with(RefCell::take);
     if let Err(panic) = Panic::catch(|| drop(state)) {
         report(&Event::DestructorPanicked { panic: &panic });
     }

@@ -141,10 +141,13 @@ fn f106_tasks_submitted_by_tasks_fail_as_well() {
                 finish.pass();
                 // Dropped in a worker, so that the pool is not waited for by itself.
                 drop(inner);
-                futures
+                // With a deadline, so that none is run in place: the pool refuses what is submitted from the moment in which
+                // these are taken from the deque, and fails them just after.
+                let is_broken = |error: &_| matches!(error, Some(TaskError::Broken(_)));
+                let errors = futures
                     .into_iter()
-                    .filter(|future| matches!(future.exception(), Some(TaskError::Broken(_))))
-                    .count()
+                    .map(|future| future.exception_timeout(delays::long()).unwrap());
+                errors.filter(is_broken).count()
             })
             .unwrap()
         };

@@ -1,4 +1,5 @@
-//! Rules on documents: links lead somewhere, cited tests exist, dependencies are explained.
+//! Rules on documents: links lead somewhere, cited tests exist, dependencies are explained, and a document that describes
+//! sources has seen them.
 
 use std::collections::HashSet;
 
@@ -100,4 +101,26 @@ fn last_cell(line: &str) -> Option<&str> {
     let mut bars = row.rmatch_indices('|').map(|(at, _)| at);
     let start = bars.find(|at| !row[..*at].ends_with('\\')).map_or(0, |at| at + 1);
     Some(&row[start..])
+}
+
+/// Before the fingerprint in a document.
+const FINGERPRINT: &str = "Fingerprint of the sources: ";
+
+/// Whether a document that describes `sources` was looked at when they changed: it holds their fingerprint.
+pub(super) fn stale(text: &str, sources: &[&str]) -> Vec<Finding> {
+    let expected = format!("{FINGERPRINT}`{:016x}`", fingerprint(sources));
+    if text.lines().any(|line| line.trim_end_matches('.') == expected) {
+        return Vec::new();
+    }
+    let place = text.lines().position(|line| line.starts_with(FINGERPRINT));
+    let message =
+        format!("what this describes has changed; bring it up to date, and say `{expected}`");
+    vec![Finding::new(place.map_or(1, |index| index + 1), message)]
+}
+
+/// FNV-1a, of 64 bits. It has to notice a change, not to withstand anybody.
+fn fingerprint(sources: &[&str]) -> u64 {
+    sources.iter().flat_map(|source| source.bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -21,6 +21,10 @@ mod tests;
 
 const DEPENDENCIES: &str = "docs/dependencies.md";
 const CONFORMANCE: &str = "docs/conformance.md";
+const PROTOCOL: &str = "docs/protocol.md";
+/// What `PROTOCOL` describes.
+const PROTOCOL_SOURCES: [&str; 2] =
+    ["crates/process-pool/src/frame.rs", "crates/process-pool/src/message.rs"];
 
 /// A broken rule, and where in its file.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,6 +98,13 @@ pub(crate) fn run() -> Outcome {
             findings.extend(missing.into_iter().map(|finding| (CONFORMANCE, finding)));
         }
         None => report.skip("cited tests", "there is no docs/conformance.md yet"),
+    }
+
+    if let Some(protocol) = find(PROTOCOL) {
+        let sources: Vec<_> =
+            PROTOCOL_SOURCES.into_iter().filter_map(find).map(|file| file.text.as_str()).collect();
+        let stale = documents::stale(&protocol.text, &sources);
+        findings.extend(stale.into_iter().map(|finding| (PROTOCOL, finding)));
     }
 
     for (path, Finding { line, message }) in &findings {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::documents::{links, missing_tests, unexplained};
+use super::documents::{links, missing_tests, stale, unexplained};
 use super::source::{functions, rust, whitespace, workspace_dependencies};
 use super::{Finding, resolves};
 
@@ -122,6 +122,14 @@ fn links_start_at_their_file() {
     assert!(resolves("xtask/src/main.rs", "../Cargo.toml"));
     assert!(resolves("README.md", "xtask/Cargo.toml"));
     assert!(!resolves("xtask/src/main.rs", "xtask/Cargo.toml"));
+}
+
+#[test]
+fn documents_know_what_they_describe() {
+    let good = "# The protocol\n\nFingerprint of the sources: `a430d84680aabd0b`.\n";
+    assert_eq!(at(&stale(good, &["hel", "lo"])), [0; 0]);
+    assert_eq!(at(&stale(good, &["hell"])), [3]);
+    assert_eq!(at(&stale("# The protocol\n", &["hello"])), [1]);
 }
 
 #[test]

@@ -10,8 +10,11 @@ use crate::workspace;
 #[cfg(test)]
 mod tests;
 
-/// Packages that must stay light with their default features.
-const LIGHT: [&str; 2] = ["concurrent-futures-thread-pool", "concurrent-futures"];
+/// Packages that must stay light, and what to build of them.
+const LIGHT: [(&str, &[&str]); 2] = [
+    ("concurrent-futures-thread-pool", &[]),
+    ("concurrent-futures", &["--no-default-features", "--features=thread-pool"]),
+];
 
 /// Only the process pool needs these.
 const HEAVY: [&str; 3] = ["nix", "bincode", "serde_derive"];
@@ -20,10 +23,11 @@ pub(super) fn run(_args: &[String]) -> Outcome {
     if !workspace::root().join("Cargo.lock").is_file() {
         return Err(Failure::step("deps", "there is no Cargo.lock, so no run can be repeated"));
     }
-    for name in LIGHT {
+    for (name, features) in LIGHT {
         let step = format!("dependencies of {name}");
         let tree = Step::cargo(&step, ["tree", "-e", "normal", "--prefix", "none"])
             .packages([name])
+            .args(features.iter().copied())
             .run_and_keep_output()?;
         if let Some(heavy) = heavy_in(&tree) {
             return Err(Failure::step(&step, format!("{heavy} must not be among them")));

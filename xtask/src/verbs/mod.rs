@@ -5,6 +5,7 @@ mod ci;
 mod deps;
 mod docs;
 mod features;
+mod fuzz;
 mod lint;
 mod loom;
 mod miri;
@@ -35,7 +36,7 @@ pub(crate) struct Verb {
 }
 
 /// All verbs, in the order of the help: daily ones first, checkers next, then what guards a release.
-const VERBS: [Verb; 16] = [
+const VERBS: [Verb; 17] = [
     Verb {
         name: "test",
         args: "",
@@ -84,6 +85,13 @@ const VERBS: [Verb; 16] = [
         args_max: 1,
         about: "run unit tests under a sanitizer (nightly; thread needs rust-src)",
         run: sanitize::run,
+    },
+    Verb {
+        name: "fuzz",
+        args: "[seconds]",
+        args_max: 1,
+        about: "feed the frame decoder with random bytes (nightly, with cargo-fuzz)",
+        run: fuzz::run,
     },
     Verb {
         name: "stress",

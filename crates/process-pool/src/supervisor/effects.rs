@@ -9,6 +9,11 @@ use concurrent_futures_executor::{
     StartedTask, Task,
     future::{BrokenExecutor, Event, TaskError, report},
 };
+use nix::{
+    errno::Errno,
+    libc::PIPE_BUF,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 #[derive(Default)]
 pub(crate) struct Effects {
@@ -48,9 +53,9 @@ impl Effects {
         self.broken = self.broken.take().or(other.broken);
     }
 
-    /// Writes to this process's standard error what a worker has written to its own.
-    pub(crate) fn print(&mut self, bytes: &[u8]) {
-        self.output.extend_from_slice(bytes);
+    /// What is to be written to this process's standard error: what workers have written to theirs.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
     }
 
     /// Lets everybody know that the pool is broken.
@@ -67,6 +72,10 @@ impl Effects {
         if let Some((executor, error)) = &self.broken {
             report(&Event::ExecutorBroken { executor, error });
         }
+        // What a task has printed is there before anybody hears of its end, if somebody reads it. If not, results do not
+        // wait for that.
+        let mut output = &self.output[..];
+        while !output.is_empty() && print(&mut output, Patience::None) {}
         for completion in self.completions {
             match completion {
                 Completion::Finished(task, result) => task.complete_encoded(&result),
@@ -75,16 +84,33 @@ impl Effects {
                 Completion::Cancelled(task) => drop(task.cancel()),
             }
         }
-        // Last, as it waits if nobody reads. Not through `std`, whose lock the user may hold while waiting for a result.
-        let stderr = std::io::stderr();
-        let mut output = &self.output[..];
-        while !output.is_empty() {
-            match nix::unistd::write(stderr.as_fd(), output) {
-                Ok(written) => output = &output[written..],
-                Err(nix::errno::Errno::EINTR) => {}
-                // Nowhere to write to.
-                Err(_) => break,
-            }
+        while !output.is_empty() && print(&mut output, Patience::Endless) {}
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    Endless,
+}
+
+/// Writes the beginning of `output` to standard error. False if there is no room, or nowhere to write to.
+///
+/// Not through `std`, whose lock the user may hold while waiting for a result.
+fn print(output: &mut &[u8], patience: Patience) -> bool {
+    let stderr = std::io::stderr();
+    if patience == Patience::None {
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut fds, PollTimeout::ZERO).is_err() || fds[0].any() != Some(true) {
+            return false;
         }
     }
+    // A pipe that says it has room has room for this much.
+    let piece = &output[..output.len().min(PIPE_BUF)];
+    match nix::unistd::write(stderr.as_fd(), piece) {
+        Ok(written) => *output = &output[written..],
+        Err(Errno::EINTR) => {}
+        Err(_) => *output = &[],
+    }
+    true
 }

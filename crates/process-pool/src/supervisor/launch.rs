@@ -37,8 +37,11 @@ pub(crate) struct ServerProcess {
 
 impl ServerProcess {
     pub(crate) fn kill(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
+        // By its descriptor: its number may be somebody else's already, if the program reaps children that are not its own.
+        match &self.pidfd {
+            Some(pidfd) => sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL),
+            None => drop(self.child.kill()),
+        }
     }
 
     /// Waits for it, which has ended or is about to, and says how.
@@ -84,7 +87,7 @@ fn executable() -> io::Result<PathBuf> {
 /// Executes the fork server, and sends it what it has to know.
 pub(crate) fn server(cx: &Context, id: u64) -> io::Result<(Arc<Link>, ServerProcess)> {
     let (ours, theirs) = connection()?;
-    let link = Arc::new(Link::new(ours));
+    let link = Arc::new(Link::new(ours, Source::Link(id)));
     cx.reactor.watch(link.as_fd(), Source::Link(id))?;
     let mut command = Command::new(executable()?);
     command.stdin(Stdio::from(theirs));
@@ -111,7 +114,7 @@ pub(crate) fn server(cx: &Context, id: u64) -> io::Result<(Arc<Link>, ServerProc
         .ok()
         .filter(|pidfd| cx.reactor.watch(pidfd.as_fd(), Source::Process(id)).is_ok());
     let prepare = Prepare { method: cx.config.method, preload: cx.config.preload.clone() };
-    link.send(&cx.reactor, Source::Link(id), Arc::new(prepare.encode()), Vec::new());
+    link.send(&cx.reactor, Arc::new(prepare.encode()), Vec::new());
     Ok((link, ServerProcess { child, pidfd }))
 }
 
@@ -121,7 +124,7 @@ pub(crate) fn worker(cx: &Context, id: u64) -> io::Result<(Arc<Link>, Arc<Stderr
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     // Not for the worker's end, which is to be as programs expect it.
     fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    let link = Arc::new(Link::new(ours));
+    let link = Arc::new(Link::new(ours, Source::Link(id)));
     let stderr = Arc::new(Stderr::new(read));
     cx.reactor.watch(link.as_fd(), Source::Link(id))?;
     cx.reactor.watch(stderr.as_fd(), Source::Stderr(id))?;

@@ -12,7 +12,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
+use nix::{
+    errno::Errno,
+    sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown},
+};
 
 use crate::{
     frame::{Decoder, Read},
@@ -32,6 +35,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 pub(crate) struct Link {
+    /// What events about it are called.
+    source: Source,
     socket: Socket,
     pub(crate) decoder: Mutex<Decoder>,
     outbox: Mutex<Outbox>,
@@ -42,9 +47,8 @@ struct Outbox {
     parcels: VecDeque<Parcel>,
     /// How much of the first one has been sent.
     sent: usize,
-    /// The reactor tells when there is room. Changed together with what the reactor does, under the lock: if a thread that
-    /// has sent everything could still cancel what another one has asked for since, the rest would never be sent.
-    awaits_room: bool,
+    /// There was no more room, and the reactor was asked to tell when there is.
+    stalled: bool,
 }
 
 struct Parcel {
@@ -53,54 +57,41 @@ struct Parcel {
     fds: Vec<OwnedFd>,
 }
 
-/// What is left to be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    Nothing,
-    /// There is no more room; somebody has to come back when there is.
-    Something,
-}
-
 impl Link {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd, source: Source) -> Self {
         Self {
+            source,
             socket: Socket::new(fd, Blocking::No),
             decoder: Mutex::default(),
             outbox: Mutex::default(),
         }
     }
 
-    /// Sends a frame, as far as there is room, and keeps the rest. Never waits.
+    /// Sends a frame, as far as there is room, and keeps the rest for `flush`. Never waits.
     ///
     /// That the other side is gone is not an error here: reading finds that out, and knows what it means.
-    pub(crate) fn send(
-        &self,
-        reactor: &Reactor,
-        source: Source,
-        bytes: Arc<Vec<u8>>,
-        fds: Vec<OwnedFd>,
-    ) {
+    pub(crate) fn send(&self, reactor: &Reactor, bytes: Arc<Vec<u8>>, fds: Vec<OwnedFd>) {
         let mut outbox = lock(&self.outbox);
         outbox.parcels.push_back(Parcel { bytes, fds });
-        self.send_waiting(outbox, reactor, source);
+        if !outbox.stalled {
+            self.go_on(&mut outbox, reactor);
+        }
     }
 
-    /// Goes on sending.
-    pub(crate) fn flush(&self, reactor: &Reactor, source: Source) {
-        self.send_waiting(lock(&self.outbox), reactor, source);
+    /// Goes on sending, if it had to stop.
+    pub(crate) fn flush(&self, reactor: &Reactor) {
+        let mut outbox = lock(&self.outbox);
+        if outbox.stalled {
+            self.go_on(&mut outbox, reactor);
+        }
     }
 
-    /// Only changes what the reactor watches for if there is a change: each call has it report again whatever is the case,
-    /// and of a connection whose other end is closed that is without end.
-    fn send_waiting(&self, mut outbox: MutexGuard<'_, Outbox>, reactor: &Reactor, source: Source) {
-        let awaits_room = outbox.flush(&self.socket) == Left::Something;
-        if awaits_room != outbox.awaits_room {
-            outbox.awaits_room = awaits_room;
-            if awaits_room {
-                reactor.await_room(self.as_fd(), source);
-            } else {
-                reactor.ignore_room(self.as_fd(), source);
-            }
+    /// The reactor is told under the lock, so that it hears of stalling and going on in the order in which they happen.
+    fn go_on(&self, outbox: &mut Outbox, reactor: &Reactor) {
+        let stalled = !outbox.flush(&self.socket);
+        if stalled != outbox.stalled {
+            outbox.stalled = stalled;
+            reactor.await_room(self.as_fd(), self.source, stalled);
         }
     }
 
@@ -123,12 +114,13 @@ impl AsFd for Link {
 }
 
 impl Outbox {
-    fn flush(&mut self, socket: &Socket) -> Left {
+    /// Sends as much as there is room for. Whether that was all.
+    fn flush(&mut self, socket: &Socket) -> bool {
         while !self.parcels.is_empty() {
             match self.send_some(socket) {
                 Ok(sent) => self.advance(sent),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Left::Something,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // The other side is gone; or the kernel takes no more, for want of memory or because too many descriptors
                 // are on their way. Then the other side would wait for what it never gets, so it is over as well, and
                 // whoever reads finds that out.
@@ -138,7 +130,7 @@ impl Outbox {
                 }
             }
         }
-        Left::Nothing
+        true
     }
 
     fn send_some(&self, socket: &Socket) -> io::Result<usize> {
@@ -187,25 +179,39 @@ impl Stderr {
         Self { fd, tail: Mutex::default() }
     }
 
-    /// Reads what is there, up to a limit, and keeps its end. Says also whether there may be more.
-    pub(crate) fn read(&self) -> (Vec<u8>, bool) {
+    /// Reads what is there and keeps the end of it. If `into` is given, all of it is appended there; and if that makes a
+    /// lot, it stops, and says that there may be more.
+    pub(crate) fn read(&self, mut into: Option<&mut Vec<u8>>) -> bool {
         let mut tail = lock(&self.tail);
-        let mut bytes = vec![0; TAIL_MAX];
-        let read = loop {
-            match nix::unistd::read(&self.fd, &mut bytes) {
-                Err(nix::errno::Errno::EINTR) => {}
-                // Nothing there, or nobody writes any more.
-                other => break other.unwrap_or(0),
+        let mut total = 0;
+        let mut piece = [0; 4096];
+        loop {
+            let read = match nix::unistd::read(&self.fd, &mut piece) {
+                Ok(0) => return false,
+                Ok(read) => read,
+                Err(Errno::EINTR) => continue,
+                // Nothing there at the moment, as a rule.
+                Err(_) => return false,
+            };
+            tail.extend(&piece[..read]);
+            let surplus = tail.len().saturating_sub(TAIL_MAX);
+            tail.drain(..surplus);
+            if let Some(into) = &mut into {
+                into.extend_from_slice(&piece[..read]);
             }
-        };
-        bytes.truncate(read);
-        tail.extend(&bytes);
-        let surplus = tail.len().saturating_sub(TAIL_MAX);
-        tail.drain(..surplus);
-        (bytes, read > 0)
+            total += read;
+            if total >= TAIL_MAX {
+                return true;
+            }
+        }
     }
 
-    /// The end of all that was read.
+    /// Forgets what was read, because the next task begins.
+    pub(crate) fn clear(&self) {
+        lock(&self.tail).clear();
+    }
+
+    /// The end of what was read.
     pub(crate) fn tail(&self) -> String {
         String::from_utf8_lossy(lock(&self.tail).make_contiguous()).into_owned()
     }

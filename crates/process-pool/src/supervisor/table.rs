@@ -44,7 +44,7 @@ use crate::{
         effects::Effects,
         launch::{self, ServerProcess},
         link::{Link, Stderr},
-        reactor::Source,
+        post_mortem::{Remains, post_mortem},
     },
 };
 
@@ -109,7 +109,7 @@ enum Phase {
 
 /// Why the pool kills a worker.
 #[derive(Clone)]
-enum Verdict {
+pub(super) enum Verdict {
     Stopped,
     Disconnected,
     Violation(String),
@@ -124,6 +124,7 @@ struct Worker {
     /// When it is killed if it has not ended.
     deadline: Option<Instant>,
     verdict: Option<Verdict>,
+    hung_up: bool,
     last_words: Option<LastWords>,
 }
 
@@ -280,6 +281,13 @@ impl Table {
     /// Closes, cancels what has not started, and sends `signal` to all workers.
     pub(crate) fn stop(&mut self, cx: &Context, signal: i32, fx: &mut Effects) {
         self.close(true, fx);
+        // What is left was sent to workers that died. It counts as running, but nobody is to start it any more.
+        for queued in std::mem::take(&mut self.queue) {
+            if let QueuedTask::Moved(task, _) = queued.task {
+                self.stats.failed += 1;
+                fx.fail(task, TaskError::WorkerDied(WorkerDied::new(DeathCause::Stopped)));
+            }
+        }
         for id in self.worker_ids() {
             self.condemn(cx, id, Verdict::Stopped, signal);
         }
@@ -348,23 +356,22 @@ impl Table {
             self.idle.pop();
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             let frame = Arc::clone(&queued.frame);
-            send(cx, id, &worker.link, frame);
+            worker.link.send(&cx.reactor, frame, Vec::new());
             let Queued { id, frame, .. } = queued;
             worker.phase = Phase::Busy(Sent { task, id, frame, attempts, began: None });
         }
     }
 
+    /// How many workers there are that are not about to end.
+    fn live(&self) -> usize {
+        self.workers.values().filter(|worker| !matches!(worker.phase, Phase::Leaving)).count()
+    }
+
     fn start_workers(&mut self, cx: &Context, fx: &mut Effects) {
         loop {
-            let mut live = 0;
-            let mut free = 0;
-            for worker in self.workers.values() {
-                live += usize::from(!matches!(worker.phase, Phase::Leaving));
-                free += usize::from(matches!(
-                    worker.phase,
-                    Phase::Idle { .. } | Phase::Starting { .. }
-                ));
-            }
+            let live = self.live();
+            let starting = |worker: &&Worker| matches!(worker.phase, Phase::Starting { .. });
+            let free = self.idle.len() + self.workers.values().filter(starting).count();
             let wanted = self.queue.len() > free || live < self.prestart;
             if !wanted || live >= cx.config.max_workers.get() {
                 return;
@@ -397,12 +404,13 @@ impl Table {
         let id = self.new_id();
         let Some(server) = &self.server else { return Ok(()) };
         let (link, stderr, fds) = launch::worker(cx, id)?;
-        send_with(cx, server.id, &server.link, FrameBuilder::new(Kind::Start, id).finish(), fds);
+        let start = FrameBuilder::new(Kind::Start, id).finish();
+        server.link.send(&cx.reactor, Arc::new(start), fds);
         let configure = Configure {
             stack_size: cx.config.stack_size as u64,
             initializer: cx.config.initializer.clone(),
         };
-        send(cx, id, &link, Arc::new(configure.encode()));
+        link.send(&cx.reactor, Arc::new(configure.encode()), Vec::new());
         self.workers.insert(
             id,
             Worker {
@@ -413,6 +421,7 @@ impl Table {
                 tasks_left: cx.config.tasks_max(id),
                 deadline: None,
                 verdict: None,
+                hung_up: false,
                 last_words: None,
             },
         );
@@ -465,8 +474,7 @@ impl Table {
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                    let frame = FrameBuilder::new(Kind::Exit, 0).finish();
-                    send(cx, server.id, &server.link, Arc::new(frame));
+                    send(cx, &server.link, FrameBuilder::new(Kind::Exit, 0));
                 }
                 ServerPhase::Starting { .. } => {
                     // It has no worker, and may be busy with what is to be preloaded for none.
@@ -483,7 +491,7 @@ impl Table {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.phase = Phase::Leaving;
             worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-            send(cx, id, &worker.link, Arc::new(FrameBuilder::new(Kind::Exit, 0).finish()));
+            send(cx, &worker.link, FrameBuilder::new(Kind::Exit, 0));
         }
     }
 
@@ -498,12 +506,12 @@ impl Table {
             if signal != libc::SIGKILL {
                 // It may ignore the signal, because a task has it do so, or this process does.
                 worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                send(cx, id, &worker.link, Arc::new(FrameBuilder::new(Kind::Exit, 0).finish()));
+                send(cx, &worker.link, FrameBuilder::new(Kind::Exit, 0));
             }
         }
         if let Some(server) = &self.server {
             let signal = Signal { number: signal, group: signal == libc::SIGKILL };
-            send(cx, server.id, &server.link, Arc::new(signal.encode(id)));
+            server.link.send(&cx.reactor, Arc::new(signal.encode(id)), Vec::new());
         }
     }
 
@@ -572,6 +580,9 @@ impl Table {
         fx: &mut Effects,
     ) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        // The worker writes nothing now, so what it has written is this task's, and what follows is the next one's.
+        worker.stderr.read(cx.output(fx));
+        worker.stderr.clear();
         // The worker is free before anybody learns of the result, so that whoever submits the next task then finds it so.
         let idle = Phase::Idle { since: Instant::now() };
         let Phase::Busy(sent) = std::mem::replace(&mut worker.phase, idle) else { return };
@@ -604,12 +615,14 @@ impl Table {
     /// A worker has closed its connection. As a rule it has died, and the server is about to say how.
     pub(crate) fn worker_hung_up(&mut self, id: u64) {
         if let Some(worker) = self.workers.get_mut(&id) {
+            worker.hung_up = true;
             let deadline = Instant::now() + DISCONNECTED_TIME_MAX;
             worker.deadline = Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
             // It gets no more tasks.
             self.idle.retain(|&idle| idle != id);
             if matches!(worker.phase, Phase::Idle { .. }) {
                 worker.phase = Phase::Leaving;
+                worker.verdict.get_or_insert(Verdict::Disconnected);
             }
         }
     }
@@ -681,7 +694,14 @@ impl Table {
     /// A worker has ended, and all that it said has been read.
     pub(crate) fn settle(&mut self, cx: &Context, id: u64, ending: Ending, fx: &mut Effects) {
         let Some(worker) = self.remove(cx, id) else { return };
-        let died = post_mortem(&worker, ending);
+        let died = post_mortem(&Remains {
+            pid: worker.pid,
+            verdict: worker.verdict.as_ref(),
+            hung_up: worker.hung_up,
+            last_words: worker.last_words,
+            stderr: worker.stderr.tail(),
+            ending,
+        });
         match worker.phase {
             Phase::Busy(Sent { task, began: Some(began), .. }) => {
                 self.stats.failed += 1;
@@ -705,11 +725,16 @@ impl Table {
                 }
             }
             // If the server is gone, that is one failure, however many workers it was starting.
-            Phase::Starting { .. } if worker.verdict.is_none() && !self.has_lost_its_server() => {
+            Phase::Starting { .. } if self.has_lost_its_server() => self.stats.worker_deaths += 1,
+            Phase::Starting { .. } if !matches!(worker.verdict, Some(Verdict::Stopped)) => {
                 self.stats.worker_deaths += 1;
                 self.start_failed(cx, "workers die before they are ready", died, fx);
             }
             Phase::Idle { .. } => self.stats.worker_deaths += 1,
+            // It was idle when it hung up.
+            Phase::Leaving if matches!(worker.verdict, Some(Verdict::Disconnected)) => {
+                self.stats.worker_deaths += 1;
+            }
             Phase::Starting { .. } | Phase::Leaving => {}
         }
     }
@@ -744,7 +769,7 @@ impl Table {
     /// When to call `expire`.
     pub(crate) fn deadline(&self, cx: &Context) -> Option<Instant> {
         let workers = self.workers.values().filter_map(|worker| match worker.phase {
-            Phase::Idle { since } => cx.config.idle_timeout.map(|timeout| since + timeout),
+            Phase::Idle { since } => idle_until(cx, since),
             _ => worker.deadline,
         });
         let server = self.server.as_ref().and_then(|server| server.deadline);
@@ -756,19 +781,25 @@ impl Table {
         if self.not_before.is_some_and(|moment| moment <= now) {
             self.not_before = None;
         }
+        let mut surplus = self.live().saturating_sub(self.prestart);
         for id in self.worker_ids() {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
-            match &worker.phase {
+            match &mut worker.phase {
                 Phase::Idle { since } => {
-                    let timeout = cx.config.idle_timeout;
-                    if timeout.is_some_and(|timeout| *since + timeout <= now) {
+                    if idle_until(cx, *since).is_none_or(|until| until > now) {
+                        continue;
+                    }
+                    if surplus > 0 {
+                        surplus -= 1;
                         self.dismiss(cx, id);
+                    } else {
+                        *since = now;
                     }
                 }
                 phase => {
                     if worker.deadline.is_some_and(|deadline| deadline <= now) {
                         let verdict = match phase {
-                            Phase::Busy(_) => Verdict::Disconnected,
+                            Phase::Busy(_) | Phase::Starting { .. } => Verdict::Disconnected,
                             _ => Verdict::Stopped,
                         };
                         self.condemn(cx, id, verdict, libc::SIGKILL);
@@ -785,56 +816,11 @@ impl Table {
     }
 }
 
-fn send(cx: &Context, id: u64, link: &Link, frame: Arc<Vec<u8>>) {
-    link.send(&cx.reactor, Source::Link(id), frame, Vec::new());
+/// When a worker has had nothing to do for too long. Never, if that is beyond all time.
+fn idle_until(cx: &Context, since: Instant) -> Option<Instant> {
+    since.checked_add(cx.config.idle_timeout?)
 }
 
-fn send_with(cx: &Context, id: u64, link: &Link, frame: Vec<u8>, fds: Vec<std::os::fd::OwnedFd>) {
-    link.send(&cx.reactor, Source::Link(id), Arc::new(frame), fds);
-}
-
-/// What killed a worker.
-fn post_mortem(worker: &Worker, ending: Ending) -> WorkerDied {
-    let stderr = worker.stderr.tail();
-    let cause = match (&worker.verdict, ending) {
-        (Some(Verdict::Stopped), _) => DeathCause::Stopped,
-        (Some(Verdict::Disconnected), _) => DeathCause::Disconnected,
-        (Some(Verdict::Violation(_)), _) => DeathCause::ProtocolViolation,
-        (None, Ending::Exited(_)) => DeathCause::Exited,
-        (None, Ending::Signaled(libc::SIGABRT | libc::SIGSEGV | libc::SIGBUS))
-            if worker.last_words == Some(LastWords::StackOverflow) =>
-        {
-            DeathCause::StackOverflow
-        }
-        (None, Ending::Signaled(libc::SIGABRT)) if tells_of_allocation_failure(&stderr) => {
-            DeathCause::AllocationFailure
-        }
-        (None, Ending::Signaled(libc::SIGABRT)) => DeathCause::Aborted,
-        (None, Ending::Signaled(libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)) => {
-            DeathCause::Fault
-        }
-        (None, Ending::Signaled(_)) => DeathCause::Killed,
-        (None, Ending::Unknown) => DeathCause::Unknown,
-    };
-    let mut died = WorkerDied::new(cause);
-    if let Some(pid) = worker.pid {
-        died = died.with_pid(pid);
-    }
-    match ending {
-        Ending::Exited(code) => died = died.with_exit_code(code),
-        Ending::Signaled(signal) => died = died.with_signal(signal),
-        Ending::Unknown => {}
-    }
-    if let Some(Verdict::Violation(error)) = &worker.verdict {
-        died = died.with_detail(error.clone());
-    }
-    died.with_stderr(stderr)
-}
-
-/// Whether a process that aborted did so for want of memory. Nothing but its own words can tell: both std and the C++
-/// library say so and abort.
-fn tells_of_allocation_failure(stderr: &str) -> bool {
-    let end = stderr.lines().rev().take(5).collect::<Vec<_>>();
-    end.iter()
-        .any(|line| line.starts_with("memory allocation of ") || line.contains("std::bad_alloc"))
+fn send(cx: &Context, link: &Link, frame: FrameBuilder) {
+    link.send(&cx.reactor, Arc::new(frame.finish()), Vec::new());
 }

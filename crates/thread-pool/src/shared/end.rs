@@ -3,8 +3,8 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use concurrent_futures_executor::{
@@ -16,6 +16,7 @@ use crossbeam_deque::Steal;
 use super::{Call, Seat, Shared, State};
 use crate::{
     stats::{PoolStats, Totals},
+    sync::{Instant, Ordering},
     worker,
 };
 

@@ -1,18 +1,16 @@
 //! What a worker does when it has no task: it searches, sleeps, stands by, or leaves. And what it says when it will not
 //! look at the queue for a while, because it blocks or runs callbacks.
 
-use std::{
-    sync::{
-        Arc, MutexGuard,
-        atomic::{Ordering, fence},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use concurrent_futures_executor::Task;
 
 use super::{RESERVE_KEEP_ALIVE, Rest, Seat, Shared, State};
-use crate::{stats::Totals, worker::Worker};
+use crate::{
+    stats::Totals,
+    sync::{Instant, MutexGuard, Ordering, fence},
+    worker::Worker,
+};
 
 impl Shared {
     /// Makes a worker that has run out of tasks the one that searches; false if there is one.
@@ -113,7 +111,10 @@ impl Shared {
                 Some(deadline) => worker.parker.park_deadline(deadline),
             }
             // Acquire: pairs with the Release in `call`.
-            if seat.called.swap(false, Ordering::Acquire) {
+            if seat.called.load(Ordering::Acquire) {
+                // Relaxed: nobody sets it again before this worker is on a list again, under the lock. Not one swap instead
+                // of the two: loom would let a store come between a swap that found nothing and what that has read.
+                seat.called.store(false, Ordering::Relaxed);
                 // Counted by the caller.
                 worker.searching.set(true);
                 return Rest::Over;

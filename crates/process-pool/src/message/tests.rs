@@ -1,0 +1,128 @@
+//! Bodies of frames: what is written is what is read, and nothing that is read can do harm.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::frame::{Decoder, HEADER_SIZE, Read};
+
+fn frame(bytes: &[u8]) -> Frame {
+    let mut rest = bytes;
+    let read = Decoder::default().read(|buffer| {
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        rest = &rest[count..];
+        Ok(count)
+    });
+    match read.unwrap() {
+        Read::Frame(frame) => frame,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn setups_cross() {
+    let call =
+        Call { site: CallSite { trampoline: 77, function: 0 }, argument: b"argument".to_vec() };
+    for initializer in [None, Some(call)] {
+        let configure = Configure { stack_size: 4096, initializer: initializer.clone() };
+        assert_eq!(Configure::decode(&frame(&configure.encode())).unwrap(), configure);
+        for method in [Method::Fork, Method::Execute] {
+            let prepare = Prepare { method, preload: initializer.clone() };
+            assert_eq!(Prepare::decode(&frame(&prepare.encode())).unwrap(), prepare);
+        }
+    }
+}
+
+#[test]
+fn small_messages_cross() {
+    for group in [false, true] {
+        let signal = Signal { number: libc::SIGKILL, group };
+        assert_eq!(Signal::decode(&frame(&signal.encode(5))).unwrap(), signal);
+    }
+    for ending in [Ending::Exited(-3), Ending::Signaled(11), Ending::Unknown] {
+        let frame = frame(&ending.encode(5));
+        assert_eq!((frame.id, Ending::decode(&frame).unwrap()), (5, ending));
+    }
+    let words = LastWords::StackOverflow;
+    assert_eq!(LastWords::decode(&frame(&words.encode())).unwrap(), words);
+}
+
+#[test]
+fn only_the_same_executable_is_greeted() {
+    let image = Image::get().unwrap();
+    let hello = Hello::own(image);
+    assert_eq!(hello.pid, std::process::id());
+    assert_eq!(Hello::decode(&frame(&hello.encode()), image).unwrap(), hello);
+    let refused = |hello: Hello, complaint: &str| {
+        let error = Hello::decode(&frame(&hello.encode()), image).unwrap_err();
+        assert!(error.to_string().contains(complaint), "{error}");
+    };
+    refused(Hello { codec: 2, ..hello }, "with codec 2");
+    let mut build_id = hello.build_id;
+    build_id[3] ^= 1;
+    refused(Hello { build_id, ..hello }, "another executable");
+}
+
+fn text_of(error: &TaskError) -> String {
+    format!("{error:?} {}", with_sources(error))
+}
+
+#[test]
+fn failures_cross() {
+    let panic = |location: Option<&str>, backtrace: Option<&str>| {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        TaskError::Panicked(Panic::from_parts("boom", owned(location), owned(backtrace)))
+    };
+    let codec =
+        |crossing| TaskError::Codec(CodecError::new(crossing, "some::Type", "why not: because"));
+    let failures = [
+        panic(None, None),
+        panic(Some("src/x.rs:1:2"), Some("0: main")),
+        codec(Crossing::EncodeArgument),
+        codec(Crossing::DecodeArgument),
+        codec(Crossing::EncodeResult),
+        codec(Crossing::DecodeResult),
+    ];
+    for error in failures {
+        let frame = frame(&encode_failure(Kind::Failed, 9, &error));
+        let crossed = decode_failure(&frame).unwrap();
+        assert_eq!((frame.id, text_of(&crossed)), (9, text_of(&error)));
+        if let (TaskError::Panicked(one), TaskError::Panicked(other)) = (&error, &crossed) {
+            assert_eq!(one.backtrace(), other.backtrace());
+        }
+    }
+    // Any other is known by its words.
+    let error = TaskError::failed("in its own words");
+    let crossed = decode_failure(&frame(&encode_failure(Kind::Unready, 0, &error))).unwrap();
+    assert_eq!(crossed.to_string(), "in its own words");
+}
+
+/// A message of any length makes a frame of a length that is allowed.
+#[test]
+fn long_texts_are_cut() {
+    let long = "ü".repeat(2 << 20);
+    let error =
+        TaskError::Panicked(Panic::from_parts(long.clone(), Some(long.clone()), Some(long)));
+    let crossed = decode_failure(&frame(&encode_failure(Kind::Failed, 9, &error))).unwrap();
+    assert!(matches!(crossed, TaskError::Panicked(panic) if panic.message().len() == MESSAGE_MAX));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any body is a message or an error.
+    #[test]
+    fn nonsense(body in prop::collection::vec(any::<u8>(), 0..100)) {
+        let mut builder = FrameBuilder::new(Kind::Failed, 0);
+        builder.body().extend_from_slice(&body);
+        let frame = frame(&builder.finish());
+        let _outcome = decode_failure(&frame);
+        let _outcome = Configure::decode(&frame);
+        let _outcome = Prepare::decode(&frame);
+        let _outcome = Signal::decode(&frame);
+        let _outcome = Ending::decode(&frame);
+        let _outcome = LastWords::decode(&frame);
+        let _outcome = Hello::decode(&frame, Image::get().unwrap());
+        prop_assert!(frame.body.len() + HEADER_SIZE >= HEADER_SIZE);
+    }
+}
