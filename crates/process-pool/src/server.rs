@@ -95,7 +95,9 @@ pub(crate) fn main(control: OwnedFd) -> ! {
         }
         Err(_gone) => {
             server.kill_all();
-            // Without what the program wants done at its exit: it is not known to be in a state for that.
+            // Without what the program wants done at its exit: it is not known to be in a state for that. And with the
+            // programs that what was preloaded has started.
+            sys::send_signal(Pid::this(), libc::SIGKILL, true);
             sys::exit_now(1)
         }
     }

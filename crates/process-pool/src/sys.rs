@@ -90,6 +90,15 @@ pub(crate) fn executable_path() -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
 }
 
+/// Whether this is a child of this process that nobody has reaped.
+pub(crate) fn is_own_child(pid: Pid) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all of its bytes may be zero.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` is there to be written to.
+    unsafe { libc::waitid(libc::P_PID, pid.as_raw().cast_unsigned(), &raw mut info, flags) == 0 }
+}
+
 /// A child that has ended and was not reaped yet, so that its pid is still its own.
 pub(crate) fn ended_child() -> Option<Pid> {
     // SAFETY: all of its bytes may be zero.

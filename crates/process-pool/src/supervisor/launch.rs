@@ -51,6 +51,12 @@ impl ServerProcess {
         }
         // Without effect on one that has ended by itself.
         self.kill();
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        // What was preloaded may have started programs, which are in the server's group. It is known by the server's number,
+        // which is nobody else's as long as nobody has reaped the server.
+        if sys::is_own_child(pid) {
+            sys::send_signal(pid, libc::SIGKILL, true);
+        }
         ServerStatus(self.child.wait())
     }
 }
