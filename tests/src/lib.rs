@@ -4,6 +4,7 @@
 //! Tasks that may run on any executor capture nothing, so what they have to do with their test goes by number: see
 //! [`registry`].
 
+pub mod arena;
 pub mod delays;
 pub mod drops;
 pub mod events;
