@@ -305,7 +305,31 @@ pub(crate) struct Decoder {
     start: usize,
     end: usize,
     /// A frame whose body is not complete.
-    partial: Option<(Header, Vec<u8>)>,
+    partial: Option<Partial>,
+}
+
+struct Partial {
+    header: Header,
+    /// What has come, and room for more. Made once, since clearing it for each piece would take ever longer.
+    body: Vec<u8>,
+    /// How much has come.
+    filled: usize,
+}
+
+impl Partial {
+    fn missing(&self) -> Result<usize, ProtocolError> {
+        let length = usize::try_from(self.header.length)
+            .map_err(|_too_long| ProtocolError("a frame longer than memory".to_owned()))?;
+        Ok(length - self.filled)
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let room = (self.body.len() - self.filled).min(bytes.len());
+        let (first, rest) = bytes.split_at(room);
+        self.body[self.filled..self.filled + room].copy_from_slice(first);
+        self.body.extend_from_slice(rest);
+        self.filled += bytes.len();
+    }
 }
 
 impl Decoder {
@@ -337,20 +361,18 @@ impl Decoder {
             let Some(header) = ahead.first_chunk() else { return Ok(None) };
             let header = Header::parse(*header)?;
             self.start += HEADER_SIZE;
-            self.partial = Some((header, Vec::new()));
+            self.partial = Some(Partial { header, body: Vec::new(), filled: 0 });
         }
-        let Some((header, body)) = &mut self.partial else { return Ok(None) };
+        let Some(partial) = &mut self.partial else { return Ok(None) };
         let ahead = &self.buffer[self.start..self.end];
-        let missing = usize::try_from(header.length)
-            .map_err(|_too_long| ProtocolError("a frame longer than memory".to_owned()))?
-            - body.len();
+        let missing = partial.missing()?;
         let taken = missing.min(ahead.len());
-        body.extend_from_slice(&ahead[..taken]);
+        partial.append(&ahead[..taken]);
         self.start += taken;
         if taken < missing {
             return Ok(None);
         }
-        Ok(self.partial.take().map(|(header, body)| Frame {
+        Ok(self.partial.take().map(|Partial { header, body, .. }| Frame {
             kind: header.kind,
             id: header.id,
             body,
@@ -362,19 +384,21 @@ impl Decoder {
         &mut self,
         receive: &mut impl FnMut(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        if let Some((header, body)) = &mut self.partial {
-            let have = body.len();
-            let missing = usize::try_from(header.length).unwrap_or(usize::MAX) - have;
+        if let Some(partial) = &mut self.partial {
+            let missing = partial.missing()?;
             if missing >= CHUNK {
                 // Straight to where it belongs. The body doubles at most, so that what a frame claims to be costs
                 // nothing until that much has come.
-                let room = missing.min(have.max(CHUNK));
-                body.try_reserve_exact(room)
-                    .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
-                body.resize(have + room, 0);
-                let outcome = receive(&mut body[have..]);
-                body.truncate(have + outcome.as_ref().map_or(0, |read| *read));
-                return outcome;
+                let Partial { body, filled, .. } = partial;
+                if body.len() == *filled {
+                    let room = missing.min((*filled).max(CHUNK));
+                    body.try_reserve_exact(room)
+                        .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
+                    body.resize(*filled + room, 0);
+                }
+                let read = receive(&mut body[*filled..])?;
+                *filled += read;
+                return Ok(read);
             }
         }
         if self.buffer.is_empty() {
