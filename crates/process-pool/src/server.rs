@@ -31,7 +31,10 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
-        signal::{SigSet, SigmaskHow, Signal as SignalNumber, killpg, sigprocmask},
+        signal::{
+            SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal as SignalNumber, killpg, sigaction,
+            sigprocmask,
+        },
         signalfd::{SfdFlags, SignalFd},
         socket::{ControlMessageOwned, MsgFlags, recvmsg},
     },
@@ -170,8 +173,9 @@ struct Server {
     inbox: Inbox,
     /// Tells of children that have ended.
     signals: SignalFd,
-    /// The signal mask for workers.
+    /// The signal mask for workers, and what they do about a child that has ended.
     mask: SigSet,
+    on_child: SigAction,
     /// The process that the pool is in, if it can be watched.
     pool: Option<OwnedFd>,
     /// The executable and the environment of workers that are executed.
@@ -228,6 +232,11 @@ impl Server {
             let mut mask = SigSet::empty();
             let blocked = SigSet::from(SignalNumber::SIGCHLD);
             sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut mask))?;
+            // If it is ignored, as it is if the program ignores it, the kernel reaps children, and nobody learns how they
+            // have ended, or that they have.
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: no handler is installed.
+            let on_child = unsafe { sigaction(SignalNumber::SIGCHLD, &default) }?;
             let signals =
                 SignalFd::with_flags(&blocked, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
             // A thread that the program's initialisers have left here, or what was preloaded, might hold a lock when a
@@ -238,14 +247,14 @@ impl Server {
                 method
             };
             let program = (method == Method::Execute).then(Program::new).transpose()?;
-            Ok((signals, mask, program))
+            Ok((signals, mask, on_child, program))
         };
-        let (signals, mask, program) = match set_up() {
+        let (signals, mask, on_child, program) = match set_up() {
             Ok(parts) => parts,
             Err(error) => return Err((inbox, error)),
         };
         let pool = sys::pidfd_open(getppid()).ok();
-        Ok(Self { inbox, signals, mask, pool, program, children: HashMap::new() })
+        Ok(Self { inbox, signals, mask, on_child, pool, program, children: HashMap::new() })
     }
 
     /// Does what the pool asks for, until it asks to end. An error is the end of the connection.
@@ -337,6 +346,8 @@ impl Server {
             sys::exit_now(1);
         }
         dup2_stderr(stderr).ok();
+        // SAFETY: it was in force before, with the same code.
+        unsafe { sigaction(SignalNumber::SIGCHLD, &self.on_child) }.ok();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None).ok();
         if let Some(program) = &self.program {
             // Everything else is closed on execution.
