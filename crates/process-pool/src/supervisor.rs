@@ -19,7 +19,6 @@ use std::{
     cell::Cell,
     io,
     num::NonZeroUsize,
-    os::fd::AsFd,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -48,7 +47,7 @@ mod reactor;
 mod table;
 
 use effects::Effects;
-use link::{Left, Link, lock};
+use link::{Link, lock};
 use reactor::{Reactor, Source};
 use table::{Queued, Table};
 
@@ -339,6 +338,9 @@ impl Supervisor {
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
             drop(self.hire(&mut state));
+        } else if state.table.deadline(&self.cx).is_some() {
+            // This thread may have been the only one to know until when to wait.
+            self.cx.reactor.wake();
         }
         drop(state);
         fx.perform();
@@ -353,14 +355,18 @@ impl Supervisor {
                     (state.table.link(id), state.table.server_id() == Some(id))
                 };
                 let Some(link) = link else { return };
-                if link.flush() == Left::Nothing {
-                    self.cx.reactor.ignore_room(link.as_fd(), source);
-                }
+                link.flush(&self.cx.reactor, source);
                 if is_server { self.listen_to_server(id, &link) } else { self.listen(id, &link) }
             }
             Source::Stderr(id) => self.collect_stderr(id),
             Source::Process(id) => {
-                if lock(&self.state).table.server_id() == Some(id) {
+                let link = {
+                    let state = lock(&self.state);
+                    state.table.link(id).filter(|_| state.table.server_id() == Some(id))
+                };
+                if let Some(link) = link {
+                    // What it had to say may be why it has ended.
+                    self.listen_to_server(id, &link);
                     self.server_ended(id);
                 }
             }
@@ -506,8 +512,8 @@ impl Supervisor {
     fn server_ended(self: &Arc<Self>, id: u64) {
         let mut fx = Effects::default();
         let workers = {
-            let state = lock(&self.state);
-            if state.table.server_id() != Some(id) {
+            let mut state = lock(&self.state);
+            if !state.table.lose_server(id) {
                 return;
             }
             state.table.worker_ids()

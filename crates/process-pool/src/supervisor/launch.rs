@@ -22,7 +22,7 @@ use crate::{
     message::Prepare,
     supervisor::{
         Context,
-        link::{Left, Link, Stderr},
+        link::{Link, Stderr},
         reactor::{Reactor, Source},
     },
     sys,
@@ -111,9 +111,7 @@ pub(crate) fn server(cx: &Context, id: u64) -> io::Result<(Arc<Link>, ServerProc
         .ok()
         .filter(|pidfd| cx.reactor.watch(pidfd.as_fd(), Source::Process(id)).is_ok());
     let prepare = Prepare { method: cx.config.method, preload: cx.config.preload.clone() };
-    if link.send(Arc::new(prepare.encode()), Vec::new()) == Left::Something {
-        cx.reactor.await_room(link.as_fd(), Source::Link(id));
-    }
+    link.send(&cx.reactor, Source::Link(id), Arc::new(prepare.encode()), Vec::new());
     Ok((link, ServerProcess { child, pidfd }))
 }
 

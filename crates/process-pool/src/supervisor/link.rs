@@ -16,6 +16,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown};
 
 use crate::{
     frame::{Decoder, Read},
+    supervisor::reactor::{Reactor, Source},
     transport::{Blocking, Socket, Transport},
 };
 
@@ -41,6 +42,8 @@ struct Outbox {
     parcels: VecDeque<Parcel>,
     /// How much of the first one has been sent.
     sent: usize,
+    /// Somebody is going to come when there is room.
+    awaits_room: bool,
 }
 
 struct Parcel {
@@ -52,7 +55,7 @@ struct Parcel {
 /// What is left to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Left {
+enum Left {
     Nothing,
     /// There is no more room; somebody has to come back when there is.
     Something,
@@ -67,18 +70,34 @@ impl Link {
         }
     }
 
-    /// Sends a frame, as far as there is room, and keeps the rest. Never waits.
+    /// Sends a frame, as far as there is room, and keeps the rest for `source` to be told when there is more. Never waits.
     ///
     /// That the other side is gone is not an error here: reading finds that out, and knows what it means.
-    pub(crate) fn send(&self, bytes: Arc<Vec<u8>>, fds: Vec<OwnedFd>) -> Left {
+    pub(crate) fn send(
+        &self,
+        reactor: &Reactor,
+        source: Source,
+        bytes: Arc<Vec<u8>>,
+        fds: Vec<OwnedFd>,
+    ) {
         let mut outbox = lock(&self.outbox);
         outbox.parcels.push_back(Parcel { bytes, fds });
-        outbox.flush(&self.socket)
+        self.flush_outbox(&mut outbox, reactor, source);
     }
 
     /// Goes on sending.
-    pub(crate) fn flush(&self) -> Left {
-        lock(&self.outbox).flush(&self.socket)
+    pub(crate) fn flush(&self, reactor: &Reactor, source: Source) {
+        self.flush_outbox(&mut lock(&self.outbox), reactor, source);
+    }
+
+    /// The reactor is told with the lock held. Otherwise one thread that has sent everything could call it off after
+    /// another one has found no room for the next frame and asked for it, and the rest of that would never be sent.
+    fn flush_outbox(&self, outbox: &mut Outbox, reactor: &Reactor, source: Source) {
+        let awaits_room = outbox.flush(&self.socket) == Left::Something;
+        if awaits_room != outbox.awaits_room {
+            outbox.awaits_room = awaits_room;
+            reactor.set_room_awaited(self.as_fd(), source, awaits_room);
+        }
     }
 
     /// Ends the conversation: nothing more is sent either way, and only what has been sent already can be read.

@@ -75,14 +75,10 @@ impl Reactor {
         Ok(self.epoll.add(fd, Self::event(source, false))?)
     }
 
-    /// Has somebody come when there is room to send. At once, if there is already.
-    pub(crate) fn await_room(&self, fd: BorrowedFd<'_>, source: Source) {
+    /// Has somebody come when there is room to send, at once if there is already; or no more.
+    pub(crate) fn set_room_awaited(&self, fd: BorrowedFd<'_>, source: Source, awaited: bool) {
         // It fails only for a descriptor that is not watched any more, about which nobody cares.
-        self.epoll.modify(fd, &mut Self::event(source, true)).ok();
-    }
-
-    pub(crate) fn ignore_room(&self, fd: BorrowedFd<'_>, source: Source) {
-        self.epoll.modify(fd, &mut Self::event(source, false)).ok();
+        self.epoll.modify(fd, &mut Self::event(source, awaited)).ok();
     }
 
     pub(crate) fn forget(&self, fd: BorrowedFd<'_>) {

@@ -43,7 +43,7 @@ use crate::{
         Context,
         effects::Effects,
         launch::{self, ServerProcess},
-        link::{Left, Link, Stderr},
+        link::{Link, Stderr},
         reactor::Source,
     },
 };
@@ -140,6 +140,8 @@ enum ServerPhase {
     Starting { greeted: bool },
     Ready,
     Leaving,
+    /// It has ended without having been told to.
+    Lost,
 }
 
 #[derive(Default)]
@@ -236,6 +238,12 @@ impl Table {
         self.workers.keys().copied().collect()
     }
 
+    /// How many workers there are that have not been told to leave.
+    fn live(&self) -> usize {
+        let live = |worker: &&Worker| !matches!(worker.phase, Phase::Leaving);
+        self.workers.values().filter(live).count()
+    }
+
     fn is_closing(&self) -> bool {
         self.closed || self.broken.is_some()
     }
@@ -270,6 +278,14 @@ impl Table {
     /// Closes, cancels what has not started, and sends `signal` to all workers.
     pub(crate) fn stop(&mut self, cx: &Context, signal: i32, fx: &mut Effects) {
         self.close(true, fx);
+        // What is left was sent to workers that died. It counts as running, but nobody is to start it any more.
+        for queued in std::mem::take(&mut self.queue) {
+            if let QueuedTask::Moved(task, _) = queued.task {
+                self.stats.failed += 1;
+                let died = WorkerDied::new(DeathCause::Stopped);
+                fx.fail(task, TaskError::WorkerDied(died));
+            }
+        }
         for id in self.worker_ids() {
             self.condemn(cx, id, Verdict::Stopped, signal);
         }
@@ -453,7 +469,7 @@ impl Table {
         match &mut self.server {
             None => self.ended = true,
             Some(server) => match server.phase {
-                ServerPhase::Leaving => {}
+                ServerPhase::Leaving | ServerPhase::Lost => {}
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
@@ -486,7 +502,8 @@ impl Table {
         worker.verdict.get_or_insert(verdict);
         worker.deadline = None;
         if matches!(worker.phase, Phase::Idle { .. }) {
-            worker.phase = Phase::Leaving;
+            // In so many words, too, since an earlier task may have arranged for the signal to be ignored.
+            self.dismiss(cx, id);
         }
         if let Some(server) = &self.server {
             let signal = Signal { number: signal, group: signal == libc::SIGKILL };
@@ -565,10 +582,9 @@ impl Table {
         if let Some(left) = &mut worker.tasks_left {
             *left -= 1;
         }
-        if worker.tasks_left == Some(0) {
+        // If there is a verdict, then the task has ignored the signal, and the worker would wait for the next task.
+        if worker.tasks_left == Some(0) || worker.verdict.is_some() {
             self.dismiss(cx, id);
-        } else if worker.verdict.is_some() {
-            worker.phase = Phase::Leaving;
         } else {
             self.idle.push(id);
         }
@@ -598,6 +614,7 @@ impl Table {
             self.idle.retain(|&idle| idle != id);
             if matches!(worker.phase, Phase::Idle { .. }) {
                 worker.phase = Phase::Leaving;
+                worker.verdict.get_or_insert(Verdict::Disconnected);
             }
         }
     }
@@ -626,7 +643,10 @@ impl Table {
                 let what = "what was to be preloaded failed";
                 self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
             }
-            (Kind::Hello | Kind::Ready | Kind::Unready, ServerPhase::Leaving) => {}
+            (
+                Kind::Hello | Kind::Ready | Kind::Unready,
+                ServerPhase::Leaving | ServerPhase::Lost,
+            ) => {}
             (Kind::Forked, _) => {
                 let mut fields = Fields(&frame.body);
                 let pid = fields.u32()?;
@@ -689,13 +709,31 @@ impl Table {
                     self.queue.push_front(Queued { task, id, frame });
                 }
             }
-            Phase::Starting { .. } if worker.verdict.is_none() => {
+            // Lost together with the server, which counts as one failure.
+            Phase::Starting { .. } if ending == Ending::Unknown => self.stats.worker_deaths += 1,
+            Phase::Starting { .. } if !matches!(worker.verdict, Some(Verdict::Stopped)) => {
                 self.stats.worker_deaths += 1;
                 self.start_failed(cx, "workers die before they are ready", died, fx);
             }
             Phase::Idle { .. } => self.stats.worker_deaths += 1,
+            // It was idle when it hung up.
+            Phase::Leaving if matches!(worker.verdict, Some(Verdict::Disconnected)) => {
+                self.stats.worker_deaths += 1;
+            }
             Phase::Starting { .. } | Phase::Leaving => {}
         }
+    }
+
+    /// The server has ended, and is asked for no more workers: nobody would ever report their end. False if it is not there
+    /// any more.
+    pub(crate) fn lose_server(&mut self, id: u64) -> bool {
+        let Some(server) = self.server.as_mut().filter(|server| server.id == id) else {
+            return false;
+        };
+        if server.phase != ServerPhase::Leaving {
+            server.phase = ServerPhase::Lost;
+        }
+        true
     }
 
     /// The server has ended, and so have, or will very soon, all of its workers; they have been settled.
@@ -714,8 +752,10 @@ impl Table {
 
     /// When to call `expire`.
     pub(crate) fn deadline(&self, cx: &Context) -> Option<Instant> {
+        let may_go = self.live() > self.prestart;
         let workers = self.workers.values().filter_map(|worker| match worker.phase {
-            Phase::Idle { since } => cx.config.idle_timeout.map(|timeout| since + timeout),
+            Phase::Idle { since } if may_go => idle_until(cx, since),
+            Phase::Idle { .. } => None,
             _ => worker.deadline,
         });
         let server = self.server.as_ref().and_then(|server| server.deadline);
@@ -728,18 +768,19 @@ impl Table {
             self.not_before = None;
         }
         for id in self.worker_ids() {
+            // Those that are to be there would be started again at once.
+            let may_go = self.live() > self.prestart;
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             match &worker.phase {
                 Phase::Idle { since } => {
-                    let timeout = cx.config.idle_timeout;
-                    if timeout.is_some_and(|timeout| *since + timeout <= now) {
+                    if may_go && idle_until(cx, *since).is_some_and(|until| until <= now) {
                         self.dismiss(cx, id);
                     }
                 }
                 phase => {
                     if worker.deadline.is_some_and(|deadline| deadline <= now) {
                         let verdict = match phase {
-                            Phase::Busy(_) => Verdict::Disconnected,
+                            Phase::Busy(_) | Phase::Starting { .. } => Verdict::Disconnected,
                             _ => Verdict::Stopped,
                         };
                         self.condemn(cx, id, verdict, libc::SIGKILL);
@@ -756,16 +797,17 @@ impl Table {
     }
 }
 
+/// When a worker has had nothing to do for too long. Never, if that is beyond all time.
+fn idle_until(cx: &Context, since: Instant) -> Option<Instant> {
+    since.checked_add(cx.config.idle_timeout?)
+}
+
 fn send(cx: &Context, id: u64, link: &Link, frame: Arc<Vec<u8>>) {
-    if link.send(frame, Vec::new()) == Left::Something {
-        cx.reactor.await_room(link.as_fd(), Source::Link(id));
-    }
+    link.send(&cx.reactor, Source::Link(id), frame, Vec::new());
 }
 
 fn send_with(cx: &Context, id: u64, link: &Link, frame: Vec<u8>, fds: Vec<std::os::fd::OwnedFd>) {
-    if link.send(Arc::new(frame), fds) == Left::Something {
-        cx.reactor.await_room(link.as_fd(), Source::Link(id));
-    }
+    link.send(&cx.reactor, Source::Link(id), Arc::new(frame), fds);
 }
 
 /// What killed a worker.
@@ -809,7 +851,8 @@ fn post_mortem(worker: &Worker, ending: Ending) -> WorkerDied {
 /// Whether a process that aborted did so for want of memory. Nothing but its own words can tell: both std and the C++
 /// library say so and abort.
 fn tells_of_allocation_failure(stderr: &str) -> bool {
-    let end = stderr.lines().rev().take(5).collect::<Vec<_>>();
-    end.iter()
+    // A backtrace may follow, of any length.
+    stderr
+        .lines()
         .any(|line| line.starts_with("memory allocation of ") || line.contains("std::bad_alloc"))
 }
