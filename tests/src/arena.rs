@@ -113,7 +113,7 @@ mod map {
     use std::{
         ffi::{OsStr, OsString},
         fs::{File, OpenOptions},
-        os::fd::{AsRawFd, FromRawFd},
+        os::fd::{AsRawFd, FromRawFd, IntoRawFd},
         ptr, slice,
     };
 
@@ -128,10 +128,9 @@ mod map {
         // SAFETY: it has just been made, and nobody else has it.
         let file = unsafe { File::from_raw_fd(fd) };
         file.set_len(LENGTH as u64).expect("a file without a limit");
-        let path = format!("/proc/{}/fd/{fd}", std::process::id());
         let slots = map(&file).expect("memory");
         // It stays open, for others to find.
-        let _ = std::os::fd::IntoRawFd::into_raw_fd(file);
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.into_raw_fd());
         (slots, path.into())
     }
 
