@@ -10,6 +10,7 @@ mod process_pool {
     mod leaks;
     mod matrix;
     mod options;
+    mod programs;
     mod races;
     mod storm;
 

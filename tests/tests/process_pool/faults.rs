@@ -143,10 +143,10 @@ impl<'de> Deserialize<'de> for FailsEncoding {
 }
 
 /// How large the result is during whose sending something happens.
-const LARGE: usize = 16 << 20;
+const LARGE: usize = 8 << 20;
 
 /// Leaves a thread behind that fails when the sending of the result has begun.
-pub(super) fn fail_while_replying(fault: Fault) -> Vec<u8> {
+pub(super) fn fail_while_replying(fault: Fault) -> String {
     let sockets = sockets();
     for fd in &sockets {
         // So that the sending takes its time.
@@ -168,7 +168,7 @@ pub(super) fn fail_while_replying(fault: Fault) -> Vec<u8> {
         while !sockets.iter().any(is_sending) {}
         drop(fault.happen());
     });
-    vec![7; LARGE]
+    "7".repeat(LARGE)
 }
 
 /// The sockets of this process: the connection to the pool.

@@ -58,7 +58,7 @@ fn inflict(pool: &ProcessPoolExecutor, fault: Fault, moment: Moment) -> u64 {
         Moment::Replying if fault.is_survived() => {
             // A thread that fails in this way takes nobody with it.
             let future = pool.submit(fail_while_replying, fault).unwrap();
-            assert!(future.result().unwrap().iter().all(|byte| *byte == 7));
+            assert!(future.result().unwrap().bytes().all(|byte| byte == b'7'));
             0
         }
         Moment::Replying => {
