@@ -12,6 +12,8 @@ pub mod executors;
 pub mod functions;
 pub mod gate;
 pub mod guard;
+#[cfg(target_os = "linux")]
+pub mod processes;
 pub mod registry;
 pub mod seed;
 pub mod threads;

@@ -59,12 +59,6 @@ mod process_pool {
         }
     }
 
-    /// Sends a signal to a process.
-    fn send_signal(pid: u32, signal: i32) {
-        // SAFETY: takes two integers.
-        unsafe { libc::kill(pid.cast_signed(), signal) };
-    }
-
     /// The process that the caller is in, as a task.
     fn own_pid(_: ()) -> u32 {
         std::process::id()

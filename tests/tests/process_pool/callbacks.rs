@@ -66,7 +66,9 @@ fn a_callback_may_shut_the_pool_down() {
         let queued = pool.submit(double, 4).unwrap();
         let (sender, receiver) = mpsc::channel();
         let inner = Arc::clone(&pool);
-        future.add_done_callback(move |_| sender.send(inner.shutdown_with(Shutdown::wait())).unwrap());
+        future.add_done_callback(move |_| {
+            sender.send(inner.shutdown_with(Shutdown::wait())).unwrap()
+        });
         gate.open();
         assert!(matches!(receiver.recv().unwrap(), Err(ShutdownError::CalledFromWorker)));
         assert!(pool.submit(double, 4).is_err());

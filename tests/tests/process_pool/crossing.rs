@@ -83,7 +83,9 @@ fn f119_an_argument_that_cannot_be_decoded_costs_no_worker() {
         check_codec_error(future.result().unwrap_err(), Crossing::DecodeArgument, "Unreadable");
         let future = pool.submit(|_: Unreadable<true>| 1, Unreadable).unwrap();
         let error = future.result().unwrap_err();
-        assert!(matches!(&error, TaskError::Panicked(panic) if panic.message() == "a codec that panics"));
+        assert!(
+            matches!(&error, TaskError::Panicked(panic) if panic.message() == "a codec that panics")
+        );
         assert_eq!(pool.submit(own_pid, ()).unwrap().result().unwrap(), pid);
     });
 }
@@ -97,7 +99,9 @@ fn f120_a_result_that_cannot_be_encoded_costs_no_worker() {
         let future = pool.submit(|()| Unsendable::<false>, ()).unwrap();
         check_codec_error(future.result().unwrap_err(), Crossing::EncodeResult, "Unsendable");
         let error = pool.submit(|()| Unsendable::<true>, ()).unwrap().result().unwrap_err();
-        assert!(matches!(&error, TaskError::Panicked(panic) if panic.message() == "a codec that panics"));
+        assert!(
+            matches!(&error, TaskError::Panicked(panic) if panic.message() == "a codec that panics")
+        );
         assert_eq!(pool.submit(own_pid, ()).unwrap().result().unwrap(), pid);
     });
 }
@@ -111,7 +115,9 @@ fn f121_p26_a_result_that_cannot_be_decoded_breaks_nothing() {
         let future = pool.submit(|()| Unreadable::<false>, ()).unwrap();
         check_codec_error(future.result().unwrap_err(), Crossing::DecodeResult, "Unreadable");
         let error = pool.submit(|()| Unreadable::<true>, ()).unwrap().result().unwrap_err();
-        assert!(matches!(&error, TaskError::Panicked(panic) if panic.message() == "a codec that panics"));
+        assert!(
+            matches!(&error, TaskError::Panicked(panic) if panic.message() == "a codec that panics")
+        );
         assert_eq!(pool.submit(own_pid, ()).unwrap().result().unwrap(), pid);
         assert!(pool.broken().is_none());
     });

@@ -13,6 +13,7 @@ use concurrent_futures_tests::{
     Gate, delays,
     functions::{double, pass},
     gate::OpenOnDrop,
+    processes::send_signal,
     registry,
 };
 
@@ -206,10 +207,10 @@ fn f133_nothing_is_started_after_stopping() {
         let pool = builder(1).initializer(wait_if_second, keys).build().unwrap();
         assert_eq!(pool.submit(double, 1).unwrap().result().unwrap(), 2);
         let pid = pool.worker_pids()[0];
-        super::send_signal(pid, libc::SIGSTOP);
+        send_signal(pid, libc::SIGSTOP);
         let future = pool.submit(double, 2).unwrap();
         assert!(future.running(), "it was sent");
-        super::send_signal(pid, libc::SIGKILL);
+        send_signal(pid, libc::SIGKILL);
         gate.wait_for_arrivals(1);
         pool.kill_workers();
         let error = future.result().unwrap_err();
@@ -272,7 +273,9 @@ fn f136_drop_policies() {
                 DropPolicy::Wait => {
                     gate.open();
                     dropped.join().unwrap();
-                    assert!(running.into_iter().chain(queued).all(|future| future.result().is_ok()));
+                    assert!(
+                        running.into_iter().chain(queued).all(|future| future.result().is_ok())
+                    );
                     baseline.check();
                 }
                 DropPolicy::CancelAndWait => {
@@ -286,9 +289,9 @@ fn f136_drop_policies() {
                 DropPolicy::WaitFor(_) => {
                     dropped.join().unwrap();
                     assert!(queued.iter().all(Future::cancelled));
-                    let causes = running.into_iter().map(|future| {
-                        death(&future.result().unwrap_err()).cause()
-                    });
+                    let causes = running
+                        .into_iter()
+                        .map(|future| death(&future.result().unwrap_err()).cause());
                     assert!(causes.eq([DeathCause::Stopped]));
                     baseline.wait_and_check();
                 }
@@ -296,7 +299,9 @@ fn f136_drop_policies() {
                     dropped.join().unwrap();
                     assert!(running.iter().all(Future::running));
                     gate.open();
-                    assert!(running.into_iter().chain(queued).all(|future| future.result().is_ok()));
+                    assert!(
+                        running.into_iter().chain(queued).all(|future| future.result().is_ok())
+                    );
                     baseline.wait_and_check();
                 }
             }
@@ -373,7 +378,10 @@ fn f127_p18_cancelling_at_any_moment() {
             assert_eq!(entries, expected);
             let stats = pool.stats();
             assert_eq!(stats.submitted, 500);
-            assert_eq!((stats.succeeded, stats.cancelled), (expected.len() as u64, 500 - expected.len() as u64));
+            assert_eq!(
+                (stats.succeeded, stats.cancelled),
+                (expected.len() as u64, 500 - expected.len() as u64)
+            );
         }
     });
 }
@@ -415,14 +423,17 @@ fn f123_f124_f125_an_abrupt_death() {
         let (pool, running, queued) = occupied(builder(2), &gate);
         let pids = pool.worker_pids();
         for pid in &pids {
-            super::send_signal(*pid, libc::SIGKILL);
+            send_signal(*pid, libc::SIGKILL);
         }
         let mut died: Vec<_> = running
             .into_iter()
             .map(|future| {
                 let error = future.result().unwrap_err();
                 let died = death(&error);
-                assert_eq!((died.cause(), died.signal()), (DeathCause::Killed, Some(libc::SIGKILL)));
+                assert_eq!(
+                    (died.cause(), died.signal()),
+                    (DeathCause::Killed, Some(libc::SIGKILL))
+                );
                 died.pid().unwrap()
             })
             .collect();
@@ -464,7 +475,10 @@ fn f132_no_replacement_possible() {
         for outcome in outcomes {
             let Err(TaskError::Broken(broken)) = outcome else { panic!("{outcome:?}") };
             let reason = reason(&broken);
-            assert!(reason.contains("before they are ready") && reason.contains("aborted"), "{reason}");
+            assert!(
+                reason.contains("before they are ready") && reason.contains("aborted"),
+                "{reason}"
+            );
         }
         pool.shutdown();
         wait_until(|| pool.stats().workers == 0);

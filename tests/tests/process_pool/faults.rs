@@ -71,16 +71,18 @@ impl Fault {
             Self::Segv => (DeathCause::Fault, None, Some(libc::SIGSEGV)),
             Self::Kill => (DeathCause::Killed, None, Some(libc::SIGKILL)),
             // The handler has no stack to run on in threads that it does not know.
-            Self::StackOverflow if in_own_thread => {
-                (DeathCause::Fault, None, Some(libc::SIGSEGV))
-            }
+            Self::StackOverflow if in_own_thread => (DeathCause::Fault, None, Some(libc::SIGSEGV)),
             Self::StackOverflow => (DeathCause::StackOverflow, None, Some(libc::SIGSEGV)),
             Self::Allocation => (DeathCause::AllocationFailure, None, Some(libc::SIGABRT)),
             Self::Abort | Self::Panic | Self::Error => {
                 (DeathCause::Aborted, None, Some(libc::SIGABRT))
             }
         };
-        assert_eq!((died.cause(), died.exit_code(), died.signal()), (cause, exit_code, signal), "{died:?}");
+        assert_eq!(
+            (died.cause(), died.exit_code(), died.signal()),
+            (cause, exit_code, signal),
+            "{died:?}"
+        );
         assert!(died.stderr().contains(&format!("now: {self:?}\n")), "{died:?}");
         assert!(died.pid().is_some_and(|pid| pid != process::id()), "{died:?}");
     }
@@ -154,7 +156,13 @@ pub(super) fn fail_while_replying(fault: Fault) -> String {
         let length = u32::try_from(size_of_val(&size)).expect("a few bytes");
         // SAFETY: the pointer is to an integer, of which the length is told.
         unsafe {
-            libc::setsockopt(*fd, libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const size).cast(), length);
+            libc::setsockopt(
+                *fd,
+                libc::SOL_SOCKET,
+                libc::SO_SNDBUF,
+                (&raw const size).cast(),
+                length,
+            );
         }
     }
     thread::spawn(move || {

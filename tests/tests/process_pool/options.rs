@@ -13,6 +13,7 @@ use concurrent_futures_process_pool::{BuildError, ProcessPoolExecutor, StartMeth
 use concurrent_futures_tests::{
     Gate, delays,
     functions::{Log, double, pass},
+    processes::send_signal,
     registry,
 };
 
@@ -97,7 +98,7 @@ fn p34_prestart() {
             pool.prestart(1).unwrap();
             assert_eq!(pool.stats().workers, 2);
             let before = pool.worker_pids();
-            super::send_signal(before[0], libc::SIGKILL);
+            send_signal(before[0], libc::SIGKILL);
             wait_until(|| {
                 let pids = pool.worker_pids();
                 pool.stats().idle_workers == 2 && !pids.contains(&before[0])
@@ -286,7 +287,10 @@ fn environment_and_directory() {
         // A directory that is not there.
         let pool = builder(1).current_dir("/no such directory").build().unwrap();
         let refused = pool.submit(double, 1).unwrap_err();
-        assert!(matches!(refused.reason(), concurrent_futures::Refusal::NoWorker(_)), "{refused:?}");
+        assert!(
+            matches!(refused.reason(), concurrent_futures::Refusal::NoWorker(_)),
+            "{refused:?}"
+        );
         assert_eq!(refused.into_inner().1, 1);
     });
 }

@@ -31,7 +31,11 @@ fn programs_that_reap_or_ignore_children() {
     beside(|| {
         for method in METHODS {
             for scenario in ["ignore-sigchld", "reap-everything"] {
-                assert_eq!(run(scenario, method), "Aborted\n0\nAborted\n2\nAborted\n4\n", "{scenario}");
+                assert_eq!(
+                    run(scenario, method),
+                    "Aborted\n0\nAborted\n2\nAborted\n4\n",
+                    "{scenario}"
+                );
             }
             // Inherited.
             let mut command = command("end-of-main", method);

@@ -6,10 +6,15 @@ use concurrent_futures::{DeathCause, TaskError};
 use concurrent_futures_tests::{
     Gate, delays,
     functions::{double, pass},
+    processes::{kill_fork_server, send_signal},
     registry,
 };
 
-use super::{METHODS, beside, builder, faults::{death, sockets}, own_pid, pool, send_signal, wait_until};
+use super::{
+    METHODS, beside, builder,
+    faults::{death, sockets},
+    own_pid, pool, wait_until,
+};
 
 /// An argument that is too large for the socket's buffer is sent in pieces, by whoever finds that there is room again.
 ///
@@ -61,7 +66,9 @@ fn a_task_is_not_sent_for_ever() {
         while !future.done() {
             send_signal(pid, libc::SIGKILL);
             deaths += 1;
-            wait_until(|| future.done() || pool.worker_pids().first().is_some_and(|new| *new != pid));
+            wait_until(|| {
+                future.done() || pool.worker_pids().first().is_some_and(|new| *new != pid)
+            });
             pid = pool.worker_pids().first().copied().unwrap_or(pid);
             send_signal(pid, libc::SIGSTOP);
             if deaths > 100 {
@@ -172,32 +179,11 @@ fn the_death_of_the_fork_server_while_many_workers_start() {
         let futures: Vec<_> = (0..8).map(|n| pool.submit(double, n).unwrap()).collect();
         gate.wait_for_arrivals(8);
         wait_until(|| pool.worker_pids().len() == 8);
-        kill_server(&pool.worker_pids());
+        kill_fork_server(&pool.worker_pids());
         for (n, future) in (0..).zip(futures) {
             assert_eq!(future.result().unwrap(), 2 * n);
         }
     });
-}
-
-/// Kills the parent of this worker, which is the fork server.
-pub(super) fn kill_server(workers: &[u32]) -> bool {
-    let parent = workers.iter().find_map(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (_, after_name) = stat.rsplit_once(") ")?;
-        after_name.split(' ').nth(1)?.parse().ok()
-    });
-    // A worker that has lost its parent is not for long, and has another.
-    let is_server = |pid: &u32| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        name.trim_end() == "fork-server"
-    };
-    match parent.filter(is_server) {
-        Some(parent) => {
-            send_signal(parent, libc::SIGKILL);
-            true
-        }
-        None => false,
-    }
 }
 
 /// The death of the fork server takes all workers with it: what runs fails, what is queued runs in new ones.
@@ -210,7 +196,7 @@ fn the_death_of_the_fork_server_while_tasks_run() {
             let running: Vec<_> = (0..2).map(|_| pool.submit(pass, gate.key()).unwrap()).collect();
             gate.wait_for_arrivals(2);
             let queued = pool.submit(double, 4).unwrap();
-            assert!(kill_server(&pool.worker_pids()));
+            assert!(kill_fork_server(&pool.worker_pids()));
             for future in running {
                 let error = future.result().unwrap_err();
                 assert_eq!(death(&error).cause(), DeathCause::Unknown);

@@ -10,10 +10,11 @@ use concurrent_futures::{Future, TaskError};
 use concurrent_futures_tests::{
     delays,
     functions::double,
+    processes::{kill_fork_server, send_signal},
     seed::{self, Random},
 };
 
-use super::{METHODS, alone, builder, leaks::Baseline, races::kill_server, send_signal, wait_until};
+use super::{METHODS, alone, builder, leaks::Baseline, wait_until};
 
 const TASKS: u64 = 3000;
 
@@ -42,7 +43,7 @@ fn p14_p24_a_kill_storm() {
                     while !all_done.load(Ordering::SeqCst) {
                         let pids = pool.worker_pids();
                         if random.once_in(30) {
-                            killed += usize::from(kill_server(&pids));
+                            killed += usize::from(kill_fork_server(&pids));
                         } else if !pids.is_empty() {
                             send_signal(pids[random.index(pids.len())], libc::SIGKILL);
                             killed += 1;
