@@ -77,7 +77,6 @@ impl InSlot for Log {
 impl Log {
     /// An empty list, which tasks know by its key.
     #[must_use]
-    #[expect(clippy::new_ret_no_self, reason = "it is of no use without its key")]
     pub fn new() -> Registered<Self> {
         Registered::in_slot()
     }

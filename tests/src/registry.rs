@@ -43,7 +43,6 @@ impl<T: Send + Sync + 'static> Registered<T> {
         Self::with(|_| value)
     }
 
-    #[expect(clippy::missing_panics_doc, reason = "keys are used once")]
     fn with(make: impl FnOnce(&'static Slot) -> T) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let (number, slot) = arena::take();

@@ -13,7 +13,7 @@ use concurrent_futures_tests::{
     Gate, delays,
     functions::{double, pass},
     gate::OpenOnDrop,
-    processes::send_signal,
+    processes::{self, send_signal},
     registry,
 };
 
@@ -207,7 +207,7 @@ fn f133_nothing_is_started_after_stopping() {
         let pool = builder(1).initializer(wait_if_second, keys).build().unwrap();
         assert_eq!(pool.submit(double, 1).unwrap().result().unwrap(), 2);
         let pid = pool.worker_pids()[0];
-        send_signal(pid, libc::SIGSTOP);
+        processes::stop(pid);
         let future = pool.submit(double, 2).unwrap();
         assert!(future.running(), "it was sent");
         send_signal(pid, libc::SIGKILL);

@@ -321,7 +321,7 @@ fn preload_that_leaves_a_thread() {
     beside(|| {
         let load = |()| {
             STATE.store(1000, SeqCst);
-            std::thread::spawn(|| std::thread::park());
+            std::thread::spawn(std::thread::park);
         };
         let pool = builder(2).preload(load, ()).build().unwrap();
         assert_eq!(pool.submit(state, ()).unwrap().result().unwrap(), 0);

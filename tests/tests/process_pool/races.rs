@@ -6,7 +6,7 @@ use concurrent_futures::{DeathCause, TaskError};
 use concurrent_futures_tests::{
     Gate, delays,
     functions::{double, pass},
-    processes::{kill_fork_server, send_signal},
+    processes::{kill_fork_server, send_signal, stop},
     registry,
 };
 
@@ -42,7 +42,7 @@ fn p23_a_death_while_a_large_argument_is_sent() {
             let pool = builder(1).start_method(method).build().unwrap();
             for _ in 0..10 {
                 let pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
-                send_signal(pid, libc::SIGSTOP);
+                stop(pid);
                 // Sent as far as there is room. It has not been started, so another worker does it.
                 let future = pool.submit(|text: String| text.len(), "x".repeat(5 << 20)).unwrap();
                 send_signal(pid, libc::SIGKILL);
@@ -58,7 +58,7 @@ fn a_task_is_not_sent_for_ever() {
     beside(|| {
         let pool = pool(1);
         let mut pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
-        send_signal(pid, libc::SIGSTOP);
+        stop(pid);
         let future = pool.submit(double, 4).unwrap();
         let gate = Gate::closed();
         let mut deaths = 0;
@@ -70,7 +70,7 @@ fn a_task_is_not_sent_for_ever() {
                 future.done() || pool.worker_pids().first().is_some_and(|new| *new != pid)
             });
             pid = pool.worker_pids().first().copied().unwrap_or(pid);
-            send_signal(pid, libc::SIGSTOP);
+            stop(pid);
             if deaths > 100 {
                 break;
             }
