@@ -2,12 +2,15 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::registry::{self, Registered};
+use crate::{
+    arena::Slot,
+    registry::{self, InSlot, Registered},
+};
 
 /// Counts the [`Token`]s that it has made, and those that are gone.
 #[derive(Clone, Debug, Default)]
@@ -15,10 +18,40 @@ pub struct DropCounter {
     counts: Arc<Counts>,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    made: AtomicUsize,
-    dropped: AtomicUsize,
+#[derive(Debug)]
+enum Counts {
+    /// For values that stay in this process: what was made, and what was dropped.
+    Here(AtomicU64, AtomicU64),
+    /// For those that may be dropped in another one: the same in the first two words.
+    InSlot(&'static Slot),
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self::Here(AtomicU64::new(0), AtomicU64::new(0))
+    }
+}
+
+impl Counts {
+    fn made(&self) -> &AtomicU64 {
+        match self {
+            Self::Here(made, _) => made,
+            Self::InSlot(slot) => &slot.words[0],
+        }
+    }
+
+    fn dropped(&self) -> &AtomicU64 {
+        match self {
+            Self::Here(_, dropped) => dropped,
+            Self::InSlot(slot) => &slot.words[1],
+        }
+    }
+}
+
+impl InSlot for DropCounter {
+    fn in_slot(slot: &'static Slot) -> Self {
+        Self { counts: Arc::new(Counts::InSlot(slot)) }
+    }
 }
 
 /// Something whose drop is counted, once.
@@ -37,20 +70,20 @@ impl DropCounter {
     /// One more to be counted.
     #[must_use]
     pub fn token(&self) -> Token {
-        self.counts.made.fetch_add(1, Ordering::SeqCst);
+        self.counts.made().fetch_add(1, Ordering::SeqCst);
         Token { counts: Arc::clone(&self.counts) }
     }
 
     /// How many tokens were made.
     #[must_use]
     pub fn made(&self) -> usize {
-        self.counts.made.load(Ordering::SeqCst)
+        count(self.counts.made())
     }
 
     /// How many tokens were dropped.
     #[must_use]
     pub fn dropped(&self) -> usize {
-        self.counts.dropped.load(Ordering::SeqCst)
+        count(self.counts.dropped())
     }
 
     /// How many tokens there are.
@@ -62,16 +95,20 @@ impl DropCounter {
     }
 }
 
+fn count(of: &AtomicU64) -> usize {
+    usize::try_from(of.load(Ordering::SeqCst)).unwrap_or(usize::MAX)
+}
+
 impl Clone for Token {
     fn clone(&self) -> Self {
-        self.counts.made.fetch_add(1, Ordering::SeqCst);
+        self.counts.made().fetch_add(1, Ordering::SeqCst);
         Self { counts: Arc::clone(&self.counts) }
     }
 }
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.counts.dropped.fetch_add(1, Ordering::SeqCst);
+        self.counts.dropped().fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -88,14 +125,14 @@ impl Tracked {
     /// `value`, counted by the counter that is registered under `key`.
     #[must_use]
     pub fn new(key: u64, value: u64) -> Self {
-        let counter = registry::find::<DropCounter>(key);
+        let counter = registry::reach::<DropCounter>(key);
         Self { value, key, _token: counter.token() }
     }
 
     /// A counter, and the key under which it is registered.
     #[must_use]
     pub fn counter() -> Registered<DropCounter> {
-        Registered::new(DropCounter::new())
+        Registered::in_slot()
     }
 }
 

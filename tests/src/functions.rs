@@ -1,11 +1,12 @@
 //! Functions for tasks that may run on any executor: they capture nothing, and find what they need by number.
 
-use std::sync::Mutex;
+use std::sync::atomic::Ordering::SeqCst;
 
 use crate::{
+    arena::{Slot, WORDS},
     drops::Tracked,
     gate::Gate,
-    registry::{self, Registered},
+    registry::{self, InSlot, Registered},
 };
 
 /// The simplest thing that has a result.
@@ -23,7 +24,7 @@ pub fn square(n: u64) -> u64 {
 /// Waits at the gate with this key, and returns the key.
 #[must_use]
 pub fn pass(gate: u64) -> u64 {
-    registry::find::<Gate>(gate).pass();
+    registry::reach::<Gate>(gate).pass();
     gate
 }
 
@@ -60,50 +61,56 @@ pub fn track((counter, value): (u64, u64)) -> Tracked {
     Tracked::new(counter, value)
 }
 
-/// A list that tasks write to, in the order in which they run.
-#[derive(Debug, Default)]
+/// A list that tasks write to, in the order in which they run. It has room for about two thousand entries.
+#[derive(Debug)]
 pub struct Log {
-    entries: Mutex<Vec<u64>>,
+    /// The first word counts entries. Each of the others is an entry plus one, or zero while it is not written.
+    slot: &'static Slot,
+}
+
+impl InSlot for Log {
+    fn in_slot(slot: &'static Slot) -> Self {
+        Self { slot }
+    }
 }
 
 impl Log {
     /// An empty list, which tasks know by its key.
     #[must_use]
     pub fn new() -> Registered<Self> {
-        Registered::new(Self::default())
+        Registered::in_slot()
     }
 
     /// Adds an entry.
     ///
     /// # Panics
     ///
-    /// If another task panicked in the middle of this.
+    /// If it is full.
     pub fn push(&self, entry: u64) {
-        self.entries.lock().expect("nothing panics here").push(entry);
+        let index = usize::try_from(self.slot.words[0].fetch_add(1, SeqCst)).unwrap_or(WORDS);
+        self.slot.words[index + 1].store(entry + 1, SeqCst);
     }
 
     /// What was written so far.
-    ///
-    /// # Panics
-    ///
-    /// If a task panicked while it wrote.
     #[must_use]
     pub fn entries(&self) -> Vec<u64> {
-        self.entries.lock().expect("nothing panics here").clone()
+        let count = usize::try_from(self.slot.words[0].load(SeqCst)).unwrap_or(WORDS);
+        let entries = self.slot.words[1..].iter().take(count);
+        entries.filter_map(|entry| entry.load(SeqCst).checked_sub(1)).collect()
     }
 }
 
 /// Writes `value` to the list with this key, and returns it.
 #[must_use]
 pub fn write((log, value): (u64, u64)) -> u64 {
-    registry::find::<Log>(log).push(value);
+    registry::reach::<Log>(log).push(value);
     value
 }
 
 /// Writes `value` to the list, then waits at the gate.
 #[must_use]
 pub fn write_and_pass((log, gate, value): (u64, u64, u64)) -> u64 {
-    registry::find::<Log>(log).push(value);
-    registry::find::<Gate>(gate).pass();
+    registry::reach::<Log>(log).push(value);
+    registry::reach::<Gate>(gate).pass();
     value
 }

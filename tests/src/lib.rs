@@ -4,6 +4,7 @@
 //! Tasks that may run on any executor capture nothing, so what they have to do with their test goes by number: see
 //! [`registry`].
 
+pub mod arena;
 pub mod delays;
 pub mod drops;
 pub mod events;
@@ -11,6 +12,8 @@ pub mod executors;
 pub mod functions;
 pub mod gate;
 pub mod guard;
+#[cfg(target_os = "linux")]
+pub mod processes;
 pub mod registry;
 pub mod seed;
 pub mod threads;

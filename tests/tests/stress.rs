@@ -1,4 +1,4 @@
-//! Everything that can be done with a thread pool, at random, at once and for long: every future must end once, every
+//! Everything that can be done with a thread pool, and to the workers of a process pool, at random, at once and for long: every future must end once, every
 //! task run once or not at all, every thread leave, and everything that was made be dropped.
 //!
 //! `CONCURRENT_FUTURES_STRESS_SECONDS` says for how long each of these tests goes on, about 2 without it, and
@@ -8,6 +8,8 @@
 mod stress {
     mod lives;
     mod mix;
+    #[cfg(target_os = "linux")]
+    mod storm;
     mod together;
 
     use std::{

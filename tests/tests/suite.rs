@@ -21,25 +21,49 @@ mod suite {
     use std::sync::Arc;
 
     use concurrent_futures::{Executor, InlineExecutor, ThreadPoolExecutor};
-    use concurrent_futures_tests::{MinimalExecutor, WireExecutor};
+    use concurrent_futures_process_pool::{ProcessPoolExecutor, StartMethod};
+    use concurrent_futures_tests::{MinimalExecutor, WireExecutor, arena};
+
+    fn processes(method: StartMethod, max_workers: usize) -> ProcessPoolExecutor {
+        ProcessPoolExecutor::builder()
+            .max_workers(max_workers)
+            .start_method(method)
+            // Where tasks find gates and lists.
+            .env(arena::VARIABLE, arena::path())
+            // The panics of tasks are expected.
+            .forward_stderr(false)
+            .build()
+            .expect("a pool")
+    }
+
+    fn forked(max_workers: usize) -> ProcessPoolExecutor {
+        processes(StartMethod::ForkServer, max_workers)
+    }
+
+    fn spawned(max_workers: usize) -> ProcessPoolExecutor {
+        processes(StartMethod::Spawn, max_workers)
+    }
 
     fn pool(max_workers: usize) -> ThreadPoolExecutor {
         ThreadPoolExecutor::with_max_workers(max_workers).expect("a number of workers")
     }
 
     executors! {
-        // name:       concurrency, two workers, drop, both
-        inline:        lacks, lacks, lacks, lacks, |run| run(InlineExecutor::new());
-        thread_pool_1: has,   lacks, has,   has,   |run| run(pool(1));
-        thread_pool_2: has,   has,   has,   has,   |run| run(pool(2));
-        thread_pool_5: has,   has,   has,   has,   |run| run(pool(5));
-        minimal:       has,   lacks, has,   has,   |run| run(MinimalExecutor::new());
-        wire_1:        has,   lacks, has,   has,   |run| run(WireExecutor::new(1));
-        wire_3:        has,   has,   has,   has,   |run| run(WireExecutor::new(3));
-        reference:     has,   has,   lacks, lacks, |run| { let pool = pool(2); run(&pool) };
-        dyn_reference: has,   has,   lacks, lacks, |run| run(&pool(2) as &dyn Executor);
-        dyn_box:       has,   has,   has,   has,   |run| run(Box::new(pool(2)) as Box<dyn Executor>);
-        dyn_arc:       has,   has,   has,   has,   |run| run(Arc::new(pool(2)) as Arc<dyn Executor>);
-        dyn_box_wire:  has,   has,   has,   has,   |run| run(Box::new(WireExecutor::new(2)) as Box<dyn Executor>);
+        // name:               concurrency, two workers, drop, both, memory
+        inline:                 lacks, lacks, lacks, lacks, has,   |run| run(InlineExecutor::new());
+        thread_pool_1:          has,   lacks, has,   has,   has,   |run| run(pool(1));
+        thread_pool_2:          has,   has,   has,   has,   has,   |run| run(pool(2));
+        thread_pool_5:          has,   has,   has,   has,   has,   |run| run(pool(5));
+        minimal:                has,   lacks, has,   has,   has,   |run| run(MinimalExecutor::new());
+        wire_1:                 has,   lacks, has,   has,   has,   |run| run(WireExecutor::new(1));
+        wire_3:                 has,   has,   has,   has,   has,   |run| run(WireExecutor::new(3));
+        reference:              has,   has,   lacks, lacks, has,   |run| { let pool = pool(2); run(&pool) };
+        dyn_reference:          has,   has,   lacks, lacks, has,   |run| run(&pool(2) as &dyn Executor);
+        dyn_box:                has,   has,   has,   has,   has,   |run| run(Box::new(pool(2)) as Box<dyn Executor>);
+        dyn_arc:                has,   has,   has,   has,   has,   |run| run(Arc::new(pool(2)) as Arc<dyn Executor>);
+        dyn_box_wire:           has,   has,   has,   has,   has,   |run| run(Box::new(WireExecutor::new(2)) as Box<dyn Executor>);
+        process_fork_1:has,   lacks, has,   has,   lacks, |run| run(forked(1));
+        process_fork_3:has,   has,   has,   has,   lacks, |run| run(forked(3));
+        process_spawn_2:   has,   has,   has,   has,   lacks, |run| run(spawned(2));
     }
 }

@@ -5,6 +5,7 @@
 //! - `needs_two_workers`: and two tasks can run at the same time.
 //! - `needs_drop`: dropping the value that the case is given shuts the executor down; not so for a reference.
 //! - `needs_concurrency_and_drop`: both.
+//! - `needs_memory`: its tasks have the memory of the test.
 
 /// Calls `$run!` with its arguments and the list of all cases.
 macro_rules! for_every_case {
@@ -12,7 +13,7 @@ macro_rules! for_every_case {
         $run! { $arguments
             contract {
                 a_task_runs_once_or_is_cancelled: needs_nothing,
-                what_was_done_before_is_seen_after: needs_nothing,
+                what_was_done_before_is_seen_after: needs_memory,
                 f017_a_queued_task_can_be_cancelled: needs_concurrency,
                 f018_a_running_task_cannot_be_cancelled: needs_concurrency,
                 f022_running_means_running: needs_concurrency,

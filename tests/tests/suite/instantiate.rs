@@ -33,7 +33,7 @@ macro_rules! instantiate {
 macro_rules! executors {
     ($(
         $name:ident: $concurrency:ident, $two_workers:ident, $drop:ident, $both:ident,
-            |$run:ident| $body:expr;
+            $memory:ident, |$run:ident| $body:expr;
     )*) => {$(
         mod $name {
             use super::*;
@@ -52,6 +52,9 @@ macro_rules! executors {
             }
             macro_rules! needs_concurrency_and_drop {
                 ($test:item) => { $both! { "it lacks concurrency, or is a reference" $test } };
+            }
+            macro_rules! needs_memory {
+                ($test:item) => { $memory! { "its tasks run in other processes" $test } };
             }
 
             for_every_case! { instantiate { $run, $body } }

@@ -1,0 +1,241 @@
+//! Regressions, each of which tells which events have to meet.
+
+use std::time::Duration;
+
+use concurrent_futures::{DeathCause, TaskError};
+use concurrent_futures_tests::{
+    Gate, delays,
+    functions::{double, pass},
+    processes::{kill_fork_server, send_signal, stop},
+    registry,
+};
+
+use super::{
+    METHODS, beside, builder,
+    faults::{death, sockets},
+    own_pid, pool, wait_until,
+};
+
+/// An argument that is too large for the socket's buffer is sent in pieces, by whoever finds that there is room again.
+///
+/// One thread of the pool finds nothing to send on a connection, and is about to stop looking for room; meanwhile the
+/// worker ends its task, another thread sends the next argument, finds no room, and asks to be told of it. If the first
+/// one goes on only now, nobody is told, the rest is never sent, and worker and pool wait for each other. Short tasks,
+/// so that their start and end come close together, and large arguments widen the window.
+#[test]
+fn p23_a_large_argument_is_sent_to_its_end() {
+    beside(|| {
+        let pool = pool(4);
+        let text = "x".repeat(600_000);
+        let futures: Vec<_> = (0..400)
+            .map(|_| pool.submit(|text: String| text.len(), text.clone()).unwrap())
+            .collect();
+        assert!(futures.into_iter().all(|future| future.result().unwrap() == 600_000));
+    });
+}
+
+/// A worker that dies while its argument is on the way.
+#[test]
+fn p23_a_death_while_a_large_argument_is_sent() {
+    beside(|| {
+        for method in METHODS {
+            let pool = builder(1).start_method(method).build().unwrap();
+            for _ in 0..10 {
+                let pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
+                stop(pid);
+                // Sent as far as there is room. It has not been started, so another worker does it.
+                let future = pool.submit(|text: String| text.len(), "x".repeat(5 << 20)).unwrap();
+                send_signal(pid, libc::SIGKILL);
+                assert_eq!(future.result().unwrap(), 5 << 20);
+            }
+        }
+    });
+}
+
+/// A task whose workers die again and again before they can start it fails in the end.
+#[test]
+fn a_task_is_not_sent_for_ever() {
+    beside(|| {
+        let pool = pool(1);
+        let mut pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
+        stop(pid);
+        let future = pool.submit(double, 4).unwrap();
+        let gate = Gate::closed();
+        let mut deaths = 0;
+        // Each worker is stopped when it can be, which may be too late.
+        while !future.done() {
+            send_signal(pid, libc::SIGKILL);
+            deaths += 1;
+            wait_until(|| {
+                future.done() || pool.worker_pids().first().is_some_and(|new| *new != pid)
+            });
+            pid = pool.worker_pids().first().copied().unwrap_or(pid);
+            stop(pid);
+            if deaths > 100 {
+                break;
+            }
+        }
+        match future.result() {
+            Ok(value) => assert_eq!(value, 8),
+            Err(TaskError::Broken(_)) => {}
+            Err(error) => assert_eq!(death(&error).cause(), DeathCause::Killed),
+        }
+        drop(gate);
+        send_signal(pid, libc::SIGKILL);
+    });
+}
+
+/// An initializer that cuts the connection is a failure to start, and the pool breaks after some of them.
+#[test]
+fn an_initializer_that_closes_the_connection() {
+    fn close_everything(_: ()) {
+        for fd in 3..1000 {
+            // SAFETY: a mistake on purpose, in a process that is there to die of it.
+            unsafe { libc::close(fd) };
+        }
+    }
+
+    beside(|| {
+        let pool = builder(1).initializer(close_everything, ()).build().unwrap();
+        let error = pool.submit(double, 4).unwrap().result().unwrap_err();
+        assert!(matches!(error, TaskError::Broken(_)), "{error:?}");
+    });
+}
+
+/// A task that cuts the connection is not waited for.
+#[test]
+fn a_task_that_closes_the_connection() {
+    fn close_everything(_: ()) -> u64 {
+        for fd in 0..1000 {
+            // SAFETY: a mistake on purpose, in a process that is there to die of it.
+            unsafe { libc::close(fd) };
+        }
+        7
+    }
+
+    fn shut_down(_: ()) -> u64 {
+        for fd in sockets() {
+            // SAFETY: takes two integers.
+            unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+        }
+        loop {
+            std::thread::sleep(delays::long());
+        }
+    }
+
+    beside(|| {
+        for method in METHODS {
+            for cut in [close_everything, shut_down] {
+                let pool = builder(1).start_method(method).build().unwrap();
+                let error = pool.submit_fn(cut, ()).unwrap().result().unwrap_err();
+                let cause = death(&error).cause();
+                assert!(
+                    matches!(cause, DeathCause::Disconnected | DeathCause::Killed),
+                    "{error:?}"
+                );
+                assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
+            }
+        }
+    });
+}
+
+/// What talks nonsense to the pool is killed, and its task fails with that.
+#[test]
+fn a_task_that_writes_to_the_connection() {
+    fn write_nonsense(_: ()) -> u64 {
+        let nonsense = [0xAA_u8; 100];
+        for fd in sockets() {
+            // SAFETY: the bytes are there; whose descriptor that is, is the point.
+            unsafe { libc::write(fd, nonsense.as_ptr().cast(), nonsense.len()) };
+        }
+        loop {
+            std::thread::sleep(delays::long());
+        }
+    }
+
+    beside(|| {
+        let pool = pool(1);
+        let error = pool.submit(write_nonsense, ()).unwrap().result().unwrap_err();
+        assert_eq!(death(&error).cause(), DeathCause::ProtocolViolation, "{error:?}");
+        assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
+    });
+}
+
+/// The death of the fork server is one failure, however many workers it was starting. They wait in their initializer
+/// until it has been killed.
+#[test]
+fn the_death_of_the_fork_server_while_many_workers_start() {
+    fn wait_if_first((gate, workers): (u64, u64)) {
+        let gate = registry::reach::<Gate>(gate);
+        if gate.arrived() < usize::try_from(workers).unwrap() {
+            gate.pass();
+        }
+    }
+
+    beside(|| {
+        let gate = Gate::closed();
+        let set_up = (gate.key(), 8);
+        let pool = builder(8).initializer(wait_if_first, set_up).build().unwrap();
+        let futures: Vec<_> = (0..8).map(|n| pool.submit(double, n).unwrap()).collect();
+        gate.wait_for_arrivals(8);
+        wait_until(|| pool.worker_pids().len() == 8);
+        kill_fork_server(&pool.worker_pids());
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(future.result().unwrap(), 2 * n);
+        }
+    });
+}
+
+/// The death of the fork server takes all workers with it: what runs fails, what is queued runs in new ones.
+#[test]
+fn the_death_of_the_fork_server_while_tasks_run() {
+    beside(|| {
+        for method in METHODS {
+            let gate = Gate::closed();
+            let pool = builder(2).start_method(method).build().unwrap();
+            let running: Vec<_> = (0..2).map(|_| pool.submit(pass, gate.key()).unwrap()).collect();
+            gate.wait_for_arrivals(2);
+            let queued = pool.submit(double, 4).unwrap();
+            assert!(kill_fork_server(&pool.worker_pids()));
+            for future in running {
+                let error = future.result().unwrap_err();
+                assert_eq!(death(&error).cause(), DeathCause::Unknown);
+            }
+            assert_eq!(queued.result().unwrap(), 8);
+        }
+    });
+}
+
+/// A deadline of the pool is kept while callbacks take long: the callback waits for a worker to be dismissed for having
+/// nothing to do, of which the thread that runs the callback may be the only one to know when.
+#[test]
+fn a_deadline_passes_while_a_callback_waits() {
+    beside(|| {
+        let pool = std::sync::Arc::new(builder(2).idle_timeout(delays::short()).build().unwrap());
+        for _ in 0..20 {
+            let gate = Gate::closed();
+            let future = pool.submit(pass, gate.key()).unwrap();
+            let inner = std::sync::Arc::clone(&pool);
+            let (sender, receiver) = std::sync::mpsc::channel();
+            future.add_done_callback(move |_| {
+                wait_until(|| inner.stats().workers == 0);
+                sender.send(()).unwrap();
+            });
+            gate.open();
+            receiver.recv().unwrap();
+        }
+    });
+}
+
+/// Workers that were started in advance and have nothing to do are not dismissed and replaced in turn.
+#[test]
+fn idle_workers_that_are_to_be_there_stay() {
+    beside(|| {
+        let pool = builder(2).idle_timeout(Duration::from_millis(1)).build().unwrap();
+        pool.prestart(1).unwrap();
+        wait_until(|| pool.stats().idle_workers == 1);
+        let pids = pool.worker_pids();
+        std::thread::sleep(delays::moment());
+        assert_eq!(pool.worker_pids(), pids);
+    });
+}

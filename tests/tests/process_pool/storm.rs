@@ -1,0 +1,85 @@
+//! Workers, and now and then the fork server, are killed while thousands of tasks run: every future ends once, with its
+//! value or with the death of its worker. The target `stress` has a longer one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use concurrent_futures::{Future, TaskError};
+use concurrent_futures_tests::{
+    delays,
+    functions::double,
+    processes::{kill_fork_server, send_signal},
+    seed::{self, Random},
+};
+
+use super::{METHODS, alone, builder, leaks::Baseline, wait_until};
+
+const TASKS: u64 = 3000;
+
+#[test]
+fn p14_p24_a_kill_storm() {
+    alone(|| {
+        for method in METHODS {
+            let mut random = Random::new(seed::of_this_run());
+            let (baseline, choices) = Baseline::take(builder(4).start_method(method));
+            let pool = choices.build().unwrap();
+            let ended = Arc::new(AtomicUsize::new(0));
+            let futures: Vec<_> = (0..TASKS)
+                .map(|n| {
+                    let future = pool.submit(double, n).unwrap();
+                    let ended = Arc::clone(&ended);
+                    future.add_done_callback(move |_| {
+                        ended.fetch_add(1, Ordering::SeqCst);
+                    });
+                    future
+                })
+                .collect();
+            let all_done = AtomicBool::new(false);
+            let killed = std::thread::scope(|scope| {
+                let killer = scope.spawn(|| {
+                    let mut killed = 0;
+                    while !all_done.load(Ordering::SeqCst) {
+                        let pids = pool.worker_pids();
+                        if random.once_in(30) {
+                            killed += usize::from(kill_fork_server(&pids));
+                        } else if !pids.is_empty() {
+                            send_signal(pids[random.index(pids.len())], libc::SIGKILL);
+                            killed += 1;
+                        }
+                        // Some tasks must come through, since workers that never get ready break the pool.
+                        let before = ended.load(Ordering::SeqCst);
+                        let more = 1 + random.index(40);
+                        wait_until(|| {
+                            all_done.load(Ordering::SeqCst)
+                                || ended.load(Ordering::SeqCst) >= before + more
+                        });
+                    }
+                    killed
+                });
+                futures.iter().for_each(Future::wait);
+                all_done.store(true, Ordering::SeqCst);
+                killer.join().unwrap()
+            });
+            assert!(killed > 10, "{killed}");
+            let mut lost = 0;
+            for (n, future) in (0..).zip(futures) {
+                match future.result() {
+                    Ok(value) => assert_eq!(value, 2 * n),
+                    Err(TaskError::WorkerDied(died)) => {
+                        assert!(died.pid().is_some(), "{died:?}");
+                        lost += 1;
+                    }
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            assert!(lost < TASKS / 2, "{lost}");
+            std::thread::sleep(delays::poll());
+            assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
+            drop(pool);
+            assert_eq!(ended.load(Ordering::SeqCst) as u64, TASKS);
+            baseline.check();
+        }
+    });
+}
