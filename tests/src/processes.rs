@@ -27,20 +27,25 @@ pub fn stop(pid: u32) {
     }
 }
 
-/// Kills the parent of these workers, which is their fork server. False if none of them has it any more.
-#[expect(clippy::must_use_candidate, reason = "killing is the point")]
-pub fn kill_fork_server(workers: &[u32]) -> bool {
+/// The fork server of these workers, if one of them still has it.
+#[must_use]
+pub fn fork_server(workers: &[u32]) -> Option<u32> {
     let parent = workers.iter().find_map(|pid| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (_, after_name) = stat.rsplit_once(") ")?;
         after_name.split(' ').nth(1)?.parse().ok()
     });
     // A worker that has lost its parent is not there for long, and has another.
-    let is_server = |pid: &u32| {
+    parent.filter(|pid: &u32| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         name.trim_end() == "fork-server"
-    };
-    let server = parent.filter(is_server);
+    })
+}
+
+/// Kills the fork server of these workers. False if none of them has it any more.
+#[expect(clippy::must_use_candidate, reason = "killing is the point")]
+pub fn kill_fork_server(workers: &[u32]) -> bool {
+    let server = fork_server(workers);
     if let Some(server) = server {
         send_signal(server, libc::SIGKILL);
     }

@@ -9,40 +9,21 @@
 
 #![expect(clippy::print_stdout, reason = "this is a program")]
 
-use std::{error::Error, hint::black_box, process, ptr, time::Duration};
+use std::{error::Error, hint::black_box, process, ptr, thread, time::Duration};
 
 use concurrent_futures::{Future, ProcessPoolExecutor, Shutdown, TaskError};
-use serde::{Deserialize, Serialize};
 
-/// What a task does.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-enum Deed {
-    Square(u64),
-    Panic,
-    Segfault,
-    Abort,
-    OverflowTheStack,
-    RunOutOfMemory,
-    Exit,
-    LoopForEver,
+fn square(n: u64) -> u64 {
+    n * n
 }
 
-fn do_it(deed: Deed) -> u64 {
-    match deed {
-        Deed::Square(n) => n * n,
-        Deed::Panic => panic!("this task panics"),
-        // SAFETY: none; that is what this task is for.
-        Deed::Segfault => unsafe { black_box(ptr::null::<u64>().wrapping_add(1)).read_volatile() },
-        Deed::Abort => process::abort(),
-        Deed::OverflowTheStack => recurse(0),
-        Deed::RunOutOfMemory => {
-            black_box(Vec::<u64>::with_capacity(black_box(1 << 50))).capacity() as u64
-        }
-        Deed::Exit => process::exit(3),
-        Deed::LoopForEver => loop {
-            std::thread::sleep(Duration::from_secs(1));
-        },
-    }
+fn segfault((): ()) -> u64 {
+    // SAFETY: none; that is what this task is for.
+    unsafe { black_box(ptr::null::<u64>().wrapping_add(1)).read_volatile() }
+}
+
+fn run_out_of_memory((): ()) -> u64 {
+    black_box(Vec::<u64>::with_capacity(black_box(1 << 50))).capacity() as u64
 }
 
 #[expect(unconditional_recursion, reason = "that is what it is for")]
@@ -50,45 +31,48 @@ fn recurse(depth: u64) -> u64 {
     black_box(black_box([depth; 64])[0] + recurse(depth + 1))
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let bad = [
-        Deed::Panic,
-        Deed::Segfault,
-        Deed::Abort,
-        Deed::OverflowTheStack,
-        Deed::RunOutOfMemory,
-        Deed::Exit,
-    ];
-    let mut deeds: Vec<_> = (1..=30).map(Deed::Square).collect();
-    for (index, deed) in bad.into_iter().enumerate() {
-        deeds.insert(index * 5, deed);
+fn loop_for_ever((): ()) -> u64 {
+    loop {
+        thread::sleep(Duration::from_secs(1));
     }
+}
 
+fn main() -> Result<(), Box<dyn Error>> {
     // What the dying say is in the errors; here it would only get in between.
     let pool = ProcessPoolExecutor::builder().max_workers(3).forward_stderr(false).build()?;
-    let endless = pool.submit(do_it, Deed::LoopForEver)?;
-    let futures: Vec<(Deed, Future<u64>)> = deeds
-        .into_iter()
-        .map(|deed| Ok((deed, pool.submit(do_it, deed)?)))
+    let endless = pool.submit(loop_for_ever, ())?;
+
+    let bad: Vec<(&str, Future<u64>)> = vec![
+        ("panic", pool.submit(|()| panic!("this task panics"), ())?),
+        ("segfault", pool.submit(segfault, ())?),
+        ("abort", pool.submit(|()| process::abort(), ())?),
+        ("stack overflow", pool.submit(recurse, 0)?),
+        ("out of memory", pool.submit(run_out_of_memory, ())?),
+        ("exit", pool.submit(|()| process::exit(3), ())?),
+    ];
+    let good: Vec<(u64, Future<u64>)> = (1..=30)
+        .map(|n| Ok((n, pool.submit(square, n)?)))
         .collect::<Result<_, Box<dyn Error>>>()?;
 
-    let (mut good, mut expected) = (0, 0);
-    for (deed, future) in futures {
-        expected += u32::from(matches!(deed, Deed::Square(_)));
+    for (name, future) in bad {
         match future.result() {
-            Ok(square) => {
-                good += 1;
-                println!("{deed:?}: {square}");
-            }
-            Err(error) => println!("{deed:?}: {error}"),
+            Ok(value) => println!("{name}: {value}?"),
+            Err(error) => println!("{name}: {error}"),
+        }
+    }
+    let mut succeeded = 0;
+    for (n, future) in good {
+        match future.result() {
+            Ok(value) if value == n * n => succeeded += 1,
+            other => println!("{n} squared: {other:?}"),
         }
     }
 
     pool.kill_workers_with(Shutdown::wait())?;
     match endless.result() {
-        Err(TaskError::WorkerDied(died)) => println!("LoopForEver: {died}"),
-        other => println!("LoopForEver: {other:?}"),
+        Err(TaskError::WorkerDied(died)) => println!("loop for ever: {died}"),
+        other => println!("loop for ever: {other:?}"),
     }
-    println!("{good} of {expected} good tasks succeeded; {:?}", pool.stats());
-    if good == expected { Ok(()) } else { Err("a good task has failed".into()) }
+    println!("{succeeded} of 30 good tasks succeeded; {:?}", pool.stats());
+    if succeeded == 30 { Ok(()) } else { Err("a good task has failed".into()) }
 }

@@ -92,7 +92,8 @@ fn watch(socket: &Socket) -> ! {
         let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) if fds[0].any() != Some(false) => end_group(),
-            // A task has closed the descriptor. The pool has noticed, too.
+            // A task has closed the descriptor. (One that was closed while this waited goes unnoticed until the task is
+            // done, since waiting keeps the connection open.)
             Err(nix::errno::Errno::EBADF) => end_group(),
             Ok(_) | Err(_) => {}
         }

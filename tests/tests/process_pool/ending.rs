@@ -48,6 +48,22 @@ const STOPS: [(Stop, i32); 2] = [
     (ProcessPoolExecutor::kill_workers, libc::SIGKILL),
 ];
 
+/// A fork server that does nothing any more, because somebody has stopped it, neither sends signals nor reports the end of
+/// anybody. It is killed in the end, and takes its workers along.
+#[test]
+fn p28_a_stopped_fork_server_does_not_hold_up_the_end() {
+    beside(|| {
+        let gate = Gate::closed();
+        let (pool, running, queued) = occupied(builder(2), &gate);
+        processes::stop(processes::fork_server(&pool.worker_pids()).unwrap());
+        pool.kill_workers_with(Shutdown::wait()).unwrap();
+        for task in running {
+            assert_eq!(death(&task.result().unwrap_err()).cause(), DeathCause::Stopped);
+        }
+        assert!(queued.into_iter().all(|task| task.cancelled()));
+    });
+}
+
 /// Workers can be told to end at once: what runs fails and says why, what is queued is cancelled.
 #[test]
 fn f133_p17_stopping_fails_what_runs_and_cancels_what_is_queued() {

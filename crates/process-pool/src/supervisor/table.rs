@@ -125,6 +125,8 @@ struct Worker {
     deadline: Option<Instant>,
     verdict: Option<Verdict>,
     hung_up: bool,
+    /// It was sent SIGKILL.
+    condemned: bool,
     last_words: Option<LastWords>,
 }
 
@@ -422,6 +424,7 @@ impl Table {
                 deadline: None,
                 verdict: None,
                 hung_up: false,
+                condemned: false,
                 last_words: None,
             },
         );
@@ -500,7 +503,9 @@ impl Table {
         self.idle.retain(|&idle| idle != id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.verdict.get_or_insert(verdict);
-        worker.deadline = None;
+        // If its end has not been reported by then, the server is not in a state to do so.
+        worker.condemned |= signal == libc::SIGKILL;
+        worker.deadline = worker.condemned.then(|| Instant::now() + EXIT_TIME_MAX);
         if matches!(worker.phase, Phase::Idle { .. }) {
             worker.phase = Phase::Leaving;
             if signal != libc::SIGKILL {
@@ -648,7 +653,7 @@ impl Table {
                 let error = decode_failure(frame)?;
                 server.phase = ServerPhase::Leaving;
                 server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                let what = "what was to be preloaded failed";
+                let what = "the fork server could not be prepared";
                 self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
             }
             (
@@ -794,6 +799,14 @@ impl Table {
                         self.dismiss(cx, id);
                     } else {
                         *since = now;
+                    }
+                }
+                _ if worker.condemned => {
+                    if worker.deadline.is_some_and(|deadline| deadline <= now) {
+                        worker.deadline = None;
+                        if let Some(server) = &mut self.server {
+                            server.process.kill();
+                        }
                     }
                 }
                 phase => {
