@@ -212,6 +212,38 @@ fn f130_f131_p27_max_tasks_per_child() {
     });
 }
 
+/// The gate that a worker waits at while it ends.
+static GATE_AT_EXIT: AtomicU64 = AtomicU64::new(0);
+
+fn end_slowly(gate: u64) {
+    extern "C" fn at_exit() {
+        let _key = pass(GATE_AT_EXIT.load(SeqCst));
+    }
+    GATE_AT_EXIT.store(gate, SeqCst);
+    // SAFETY: the function does not unwind, and is there as long as the process.
+    assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
+}
+
+/// Workers that take long to end do not pile up: there are as many of them as there may be others, and no more.
+#[test]
+fn f131_workers_that_end_slowly_do_not_pile_up() {
+    beside(|| {
+        let gate = Gate::closed();
+        let choices = builder(1).max_tasks_per_child(1).initializer(end_slowly, gate.key());
+        let pool = choices.build().unwrap();
+        let mut futures: Vec<_> = (0..5).map(|n| pool.submit(double, n).unwrap()).collect();
+        gate.wait_for_arrivals(2);
+        // Nobody is there to run the third, nor may be.
+        let third = futures.remove(2).result_timeout(delays::moment()).unwrap_err().into_inner();
+        assert_eq!(pool.stats().workers, 2);
+        gate.open();
+        assert_eq!(third.result().unwrap(), 4);
+        for future in futures {
+            assert!(future.result().unwrap() != 4);
+        }
+    });
+}
+
 /// With jitter, each may run some more, as many as was said at most.
 #[test]
 fn f130_jitter() {

@@ -375,7 +375,9 @@ impl Table {
             let starting = |worker: &&Worker| matches!(worker.phase, Phase::Starting { .. });
             let free = self.idle.len() + self.workers.values().filter(starting).count();
             let wanted = self.queue.len() > free || live < self.prestart;
-            if !wanted || live >= cx.config.max_workers.get() {
+            let max = cx.config.max_workers.get();
+            // Those that are about to end do not count, unless they take so long that they pile up.
+            if !wanted || live >= max || self.workers.len() >= max.saturating_mul(2) {
                 return;
             }
             if self.not_before.is_some_and(|moment| Instant::now() < moment) {
