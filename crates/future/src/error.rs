@@ -165,10 +165,12 @@ impl Error for BrokenExecutor {
 
 /// What could not be encoded or decoded, and why.
 #[derive(Clone)]
-pub struct CodecError {
+pub struct CodecError(Arc<NotCrossed>);
+
+struct NotCrossed {
     what: Crossing,
     type_name: Cow<'static, str>,
-    source: Arc<dyn Error + Send + Sync>,
+    source: Box<dyn Error + Send + Sync>,
 }
 
 /// A step on a task's way to another process and back.
@@ -193,48 +195,47 @@ impl CodecError {
         type_name: impl Into<Cow<'static, str>>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        let type_name = type_name.into();
-        Self { what, type_name, source: Arc::from(source.into()) }
+        Self(Arc::new(NotCrossed { what, type_name: type_name.into(), source: source.into() }))
     }
 
     /// The step that failed.
     #[must_use]
     pub fn crossing(&self) -> Crossing {
-        self.what
+        self.0.what
     }
 
     /// The name of the type that did not make it, as [`std::any::type_name`] has it.
     #[must_use]
     pub fn type_name(&self) -> &str {
-        &self.type_name
+        &self.0.type_name
     }
 }
 
 impl fmt::Debug for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CodecError")
-            .field("what", &self.what)
-            .field("type_name", &self.type_name)
-            .field("source", &self.source)
+            .field("what", &self.0.what)
+            .field("type_name", &self.0.type_name)
+            .field("source", &self.0.source)
             .finish()
     }
 }
 
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = match self.what {
+        let step = match self.0.what {
             Crossing::EncodeArgument => "encode the argument",
             Crossing::DecodeArgument => "decode the argument",
             Crossing::EncodeResult => "encode the result",
             Crossing::DecodeResult => "decode the result",
         };
-        write!(f, "could not {step} (of type {})", self.type_name)
+        write!(f, "could not {step} (of type {})", self.0.type_name)
     }
 }
 
 impl Error for CodecError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
+        Some(&*self.0.source)
     }
 }
 

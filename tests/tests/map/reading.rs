@@ -36,7 +36,10 @@ fn f087_p08_there_are_never_more_items_than_the_window_holds() {
                 drop(mapped);
                 // The one that was just made is not in the window yet.
                 assert!(most.get() <= buffersize + 1, "{} of {buffersize}", most.get());
-                assert_eq!(counter.alive(), 0);
+                // A call that is running is not cut short; it ends, and its item with it.
+                while counter.alive() > 0 {
+                    thread::yield_now();
+                }
             }
         }
     });
