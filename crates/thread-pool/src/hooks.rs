@@ -1,4 +1,5 @@
-//! What a pool does around each of its tasks, if it was asked to: it tells an observer.
+//! What a pool does around each of its tasks, if it was asked to: it tells an observer, and runs the task in a context of the
+//! submitter's.
 //!
 //! A pool without any of this has no `Hooks`, and its tasks carry nothing. The others give each task a `Surround` when it is
 //! submitted, which whoever runs it finds in it: also a worker that runs it in place.
@@ -93,15 +94,45 @@ pub struct TaskEnd<'a> {
     pub duration: Duration,
 }
 
+/// Runs a task in the context that was captured for it.
+type RunIn = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
+
+/// Captures the context of the calling thread.
+pub(crate) struct Capture(Box<dyn Fn() -> RunIn + Send + Sync>);
+
+impl Capture {
+    pub(crate) fn new<C: Send + 'static>(
+        capture: impl Fn() -> C + Send + Sync + 'static,
+        run: impl Fn(C, &mut dyn FnMut()) + Send + Sync + 'static,
+    ) -> Self {
+        let run = Arc::new(run);
+        Self(Box::new(move || {
+            let context = capture();
+            let run = Arc::clone(&run);
+            Box::new(move |task| run(context, task))
+        }))
+    }
+}
+
 /// What a pool does around each task.
 pub(crate) struct Hooks {
     pub(crate) observer: Option<Arc<dyn TaskObserver>>,
+    pub(crate) capture: Option<Capture>,
 }
 
 impl Hooks {
-    /// Prepares a task that the calling thread submits.
+    /// Nothing, if nothing was asked for.
+    pub(crate) fn new(
+        observer: Option<Arc<dyn TaskObserver>>,
+        capture: Option<Capture>,
+    ) -> Option<Self> {
+        (observer.is_some() || capture.is_some()).then_some(Self { observer, capture })
+    }
+
+    /// Prepares a task that the calling thread submits. A panic of the capture is the submitter's.
     pub(crate) fn attach(&self, task: &Task) {
-        task.set_surround(Box::new(Around { observer: self.observer.clone() }));
+        let run_in = self.capture.as_ref().map(|Capture(capture)| capture());
+        task.set_surround(Box::new(Around { observer: self.observer.clone(), run_in }));
     }
 
     /// Takes back what `attach` did, for a task that is refused.
@@ -116,14 +147,25 @@ impl Hooks {
 /// What is done around one task.
 struct Around {
     observer: Option<Arc<dyn TaskObserver>>,
+    run_in: Option<RunIn>,
 }
 
 impl Surround for Around {
     fn surround(self: Box<Self>, task: &mut Surrounded<'_>) {
-        let Self { observer } = *self;
-        match observer {
-            Some(observer) => observe(&*observer, task),
-            None => task.run(),
+        let Self { observer, run_in } = *self;
+        let mut once = true;
+        let mut run = || {
+            // The observer is inside of the context, and like the task must not see it entered twice.
+            if std::mem::replace(&mut once, false) {
+                match &observer {
+                    Some(observer) => observe(&**observer, task),
+                    None => task.run(),
+                }
+            }
+        };
+        match run_in {
+            Some(run_in) => run_in(&mut run),
+            None => run(),
         }
     }
 }

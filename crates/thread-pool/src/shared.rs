@@ -60,7 +60,7 @@ use std::{
 
 use concurrent_futures_executor::{
     Refusal, SubmitError, Task,
-    future::{Blocked, BrokenExecutor, PoolId},
+    future::{Blocked, BrokenExecutor, Panic, PoolId},
 };
 use crossbeam_utils::CachePadded;
 
@@ -243,7 +243,14 @@ impl Shared {
             return Err(SubmitError::new(refusal(&self.lock()), task));
         }
         let Some(hooks) = &self.config.hooks else { return self.accept(task, patience) };
-        hooks.attach(&task);
+        // It runs the user's code, and must not leave behind a future that failed and that nobody looked at.
+        let task = match Panic::catch(|| hooks.attach(&task)) {
+            Ok(()) => task,
+            Err(panic) => {
+                task.cancel();
+                panic.resume();
+            }
+        };
         self.accept(task, patience).map_err(|refused| {
             refused.map(|task| {
                 // It may go to another executor now, whose hooks are others.

@@ -1,12 +1,18 @@
 //! What a pool does around each of its tasks if it was asked to: observers are told, and context is carried.
 
 use std::{
-    sync::{Arc, Mutex},
+    cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use concurrent_futures::{
-    ExecutorExt, Future, FutureId, TaskEnd, TaskInfo, TaskObserver, ThreadPoolExecutor,
+    Builder, ExecutorExt, Future, FutureId, MapOptions, Shutdown, TaskEnd, TaskError, TaskInfo,
+    TaskObserver, ThreadPoolExecutor,
 };
 use concurrent_futures_tests::{Gate, events, guarded};
 
@@ -189,5 +195,208 @@ fn p47_a_refused_submission_is_not_observed() {
         queued.result().unwrap();
         pool.shutdown();
         assert_eq!(recorder.seen().len(), 4);
+    });
+}
+
+thread_local! {
+    static REQUEST: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Carries `REQUEST`.
+fn carrying() -> Builder {
+    ThreadPoolExecutor::builder().max_workers(1).context(
+        || REQUEST.get(),
+        |request, task| {
+            let before = REQUEST.replace(request);
+            task();
+            REQUEST.set(before);
+        },
+    )
+}
+
+/// Whichever way a task comes in, it runs with what its submitter had at that moment; and the worker keeps nothing of it.
+#[test]
+fn p49_context_goes_with_tasks_of_all_kinds() {
+    guarded(|| {
+        let pool = carrying().build().unwrap();
+        let next = || {
+            let request = REQUEST.get() + 1;
+            REQUEST.set(request);
+            request
+        };
+        let n = next();
+        assert_eq!(pool.submit(|()| REQUEST.get(), ()).unwrap().result().unwrap(), n);
+        let n = next();
+        assert_eq!(pool.spawn(|| REQUEST.get()).unwrap().result().unwrap(), n);
+        let n = next();
+        assert_eq!(pool.try_submit(|()| REQUEST.get(), ()).unwrap().result().unwrap(), n);
+        let n = next();
+        let future = pool.submit_timeout(Duration::MAX, |()| REQUEST.get(), ()).unwrap();
+        assert_eq!(future.result().unwrap(), n);
+        let n = next();
+        let future = pool.submit_with_state(|(), ()| REQUEST.get(), ()).unwrap();
+        assert_eq!(future.result().unwrap(), n);
+        let n = next();
+        let options = MapOptions::new().chunksize(2);
+        let mut seen = pool.map_with(options, |_| REQUEST.get(), 0..5_u8).unwrap();
+        assert!(seen.all(|request| request.unwrap() == n));
+        let n = next();
+        let scoped = pool.scope(|scope| scope.spawn(|| REQUEST.get()).unwrap().result().unwrap());
+        assert_eq!(scoped, n);
+        let n = next();
+        let future = ExecutorExt::submit(&pool, |()| REQUEST.get(), ()).unwrap();
+        assert_eq!(future.result().unwrap(), n);
+        REQUEST.set(0);
+        assert_eq!(pool.spawn(|| REQUEST.get()).unwrap().result().unwrap(), 0);
+    });
+}
+
+/// A task has the context of the task that submits it, at the moment of that; also if it runs in place, in the middle of a
+/// task with another, which finds its own again.
+#[test]
+fn p49_context_is_inherited_and_restored() {
+    guarded(|| {
+        let pool = Arc::new(carrying().build().unwrap());
+        let inner = Arc::clone(&pool);
+        REQUEST.set(5);
+        let outer = pool.spawn(move || {
+            let same = inner.spawn(|| REQUEST.get()).unwrap();
+            REQUEST.set(6);
+            let other = inner.spawn(|| REQUEST.replace(9)).unwrap();
+            REQUEST.set(7);
+            (same.result().unwrap(), other.result().unwrap(), REQUEST.get())
+        });
+        assert_eq!(outer.unwrap().result().unwrap(), (5, 6, 7));
+        REQUEST.set(0);
+        assert_eq!(pool.spawn(|| REQUEST.get()).unwrap().result().unwrap(), 0);
+    });
+}
+
+/// A task that panics does so inside of its context, which is taken down all the same; and what an observer does, it does in
+/// there as well.
+#[test]
+fn p49_context_survives_panics_and_is_there_for_observers() {
+    struct Requests(Mutex<Vec<u32>>);
+    impl TaskObserver for Requests {
+        fn task_started(&self, _task: &TaskInfo) {
+            self.0.lock().unwrap().push(REQUEST.get());
+        }
+
+        fn task_ended(&self, _task: &TaskInfo, _end: &TaskEnd<'_>) {
+            self.0.lock().unwrap().push(REQUEST.get());
+        }
+    }
+
+    guarded(|| {
+        let requests = Arc::new(Requests(Mutex::default()));
+        let pool = carrying().observer(Arc::clone(&requests)).build().unwrap();
+        REQUEST.set(3);
+        let panics: Future<()> = pool.spawn(|| panic!("inside")).unwrap();
+        REQUEST.set(4);
+        let returns = pool.spawn(|| ()).unwrap();
+        assert!(matches!(panics.result(), Err(TaskError::Panicked(_))));
+        returns.result().unwrap();
+        assert_eq!(*requests.0.lock().unwrap(), [3, 3, 4, 4]);
+    });
+}
+
+/// What is captured counts how many of it there are.
+struct Captured(Arc<AtomicUsize>);
+
+impl Captured {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What was captured is gone when anybody learns that the future has ended, however it did; and with a refusal.
+#[test]
+fn p49_context_is_dropped_with_the_task() {
+    guarded(|| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let pool = ThreadPoolExecutor::builder()
+            .max_workers(1)
+            .queue_capacity(3)
+            .context(move || Captured::new(&counted), |_captured, task| task())
+            .build()
+            .unwrap();
+        let captured = || count.load(Ordering::SeqCst);
+        let future = pool.spawn(|| ()).unwrap();
+        future.wait();
+        assert_eq!(captured(), 0);
+
+        let gate = Gate::closed();
+        let busy = occupy(&pool, &gate, 1);
+        let futures: Vec<_> = (0..3).map(|_| pool.spawn(|| ()).unwrap()).collect();
+        assert_eq!(captured(), 4);
+        pool.try_submit(|()| (), ()).unwrap_err();
+        assert_eq!(captured(), 4);
+        assert!(futures[0].cancel());
+        assert_eq!(captured(), 3);
+        pool.shutdown_with(Shutdown::no_wait().cancel_futures()).unwrap();
+        assert_eq!(captured(), 1);
+        pool.spawn(|| ()).unwrap_err();
+        assert_eq!(captured(), 1);
+        gate.open();
+        busy.into_iter().for_each(|future| future.result().unwrap());
+        assert_eq!(captured(), 0);
+    });
+}
+
+/// Each way for the user's functions to misbehave ends with an outcome, and none with a second run or a lost worker.
+#[test]
+fn p49_context_that_misbehaves_is_contained() {
+    events::record();
+    guarded(|| {
+        let pool = ThreadPoolExecutor::builder()
+            .max_workers(1)
+            .context(
+                || match REQUEST.get() {
+                    1 => panic!("no context to be had"),
+                    other => other,
+                },
+                |request, task| match request {
+                    2 => {}
+                    3 => panic!("before the task"),
+                    4 => {
+                        task();
+                        task();
+                        panic!("after the task");
+                    }
+                    _ => task(),
+                },
+            )
+            .build()
+            .unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let submit = |request| {
+            REQUEST.set(request);
+            let runs = Arc::clone(&runs);
+            pool.spawn(move || runs.fetch_add(1, Ordering::SeqCst)).unwrap()
+        };
+        let thrown = catch_unwind(AssertUnwindSafe(|| submit(1))).unwrap_err();
+        assert_eq!(thrown.downcast_ref::<&str>(), Some(&"no context to be had"));
+        assert!(matches!(submit(2).result(), Err(TaskError::Abandoned)));
+        match submit(3).result() {
+            Err(TaskError::Panicked(panic)) => assert_eq!(panic.message(), "before the task"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 0);
+        let future = submit(4);
+        let id = future.id();
+        assert_eq!(future.result().unwrap(), 0);
+        let seen = events::seen(|event| event.future == Some(id));
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert!(seen[0].text.contains("after the task"), "{}", seen[0].text);
+        assert_eq!(submit(5).result().unwrap(), 1);
+        REQUEST.set(0);
     });
 }
