@@ -32,6 +32,7 @@ pub fn record() {
                     ("ExecutorBroken", None, Some((*executor).to_owned()))
                 }
                 Event::DestructorPanicked { .. } => ("DestructorPanicked", None, None),
+                Event::HookPanicked { future, .. } => ("HookPanicked", Some(*future), None),
                 _ => ("unknown", None, None),
             };
             let recorded = Recorded { kind, future, executor, text: event.to_string() };

@@ -7,6 +7,7 @@ mod thread_pool {
     mod drops;
     mod events;
     mod exit;
+    mod hooks;
     mod idle;
     mod initializer;
     mod memory;

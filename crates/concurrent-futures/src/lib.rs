@@ -18,13 +18,14 @@ pub use concurrent_futures_future::{
     AnyFuture, AsCompleted, AsCompletedTimeout, AsCompletedTimeoutError, Blocked, BrokenExecutor,
     CancelOnDrop, CodecError, Completed, CompletionSet, Crossing, DeathCause, DoneAndNotDone,
     Event, Failure, Future, FutureId, Host, InvalidStateError, PackagedTask, Panic, PoolId,
-    Progress, ProgressSnapshot, Promise, Ran, ReturnWhen, SharedFuture, State, TaskError,
-    TimeoutError, Work, WorkerDied, as_completed, as_completed_timeout, blocking, promise, report,
-    set_event_hook, wait, wait_timeout, work_for,
+    Progress, ProgressSnapshot, Promise, Ran, ReturnWhen, SharedFuture, State, Surround,
+    Surrounded, TaskError, TimeoutError, Work, WorkerDied, as_completed, as_completed_timeout,
+    blocking, promise, report, set_event_hook, wait, wait_timeout, work_for,
 };
 #[cfg(all(feature = "process-pool", target_os = "linux"))]
 pub use concurrent_futures_process_pool::{self as process_pool, ProcessPoolExecutor, StartMethod};
 #[cfg(feature = "thread-pool")]
 pub use concurrent_futures_thread_pool::{
-    self as thread_pool, BuildError, Builder, PoolStats, Scope, ScopedFuture, ThreadPoolExecutor,
+    self as thread_pool, BuildError, Builder, PoolStats, Scope, ScopedFuture, TaskEnd, TaskInfo,
+    TaskObserver, ThreadPoolExecutor,
 };

@@ -56,13 +56,13 @@ where
     A: Portable,
     R: Portable,
 {
-    fn name() -> &'static str {
-        std::any::type_name::<F>()
-    }
-
     #[cfg(feature = "portable")]
     fn entry(&self) -> Option<Entry> {
-        Some(Entry { trampoline: wire::trampoline::<F, A, R>, function: None, name: Self::name() })
+        Some(Entry {
+            trampoline: wire::trampoline::<F, A, R>,
+            function: None,
+            name: <Self as concurrent_futures_future::Work>::name(),
+        })
     }
 
     #[cfg(feature = "portable")]
@@ -80,16 +80,12 @@ where
 }
 
 impl<A: Portable, R: Portable> TaskWork for PointerCall<A, R> {
-    fn name() -> &'static str {
-        std::any::type_name::<fn(A) -> R>()
-    }
-
     #[cfg(feature = "portable")]
     fn entry(&self) -> Option<Entry> {
         Some(Entry {
             trampoline: wire::pointer_trampoline::<A, R>,
             function: Some(wire::erase(self.function)),
-            name: Self::name(),
+            name: <Self as concurrent_futures_future::Work>::name(),
         })
     }
 

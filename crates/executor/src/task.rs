@@ -3,7 +3,7 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use concurrent_futures_future::{
-    Future, FutureId, PackagedTask, PoolId, Ran, State, TaskError, Work,
+    Future, FutureId, PackagedTask, PoolId, Ran, State, Surround, TaskError, Work,
 };
 
 #[cfg(feature = "portable")]
@@ -66,6 +66,20 @@ impl Task {
     /// [`work_for`](concurrent_futures_future::work_for) about their workers.
     pub fn set_pool(&self, pool: PoolId) {
         self.erased.set_pool(pool);
+    }
+
+    /// Has `surround` called around the task, by whoever runs it in this process; in place of what was set before.
+    ///
+    /// For executors that tell observers of their tasks, or carry a context from the submitter to the task. To be called
+    /// before the task is queued.
+    pub fn set_surround(&self, surround: Box<dyn Surround>) {
+        self.erased.set_surround(surround);
+    }
+
+    /// Takes back what was set by [`set_surround`](Self::set_surround), as when the task is refused after all.
+    #[must_use = "what is returned is no longer called around the task"]
+    pub fn take_surround(&self) -> Option<Box<dyn Surround>> {
+        self.erased.take_surround()
     }
 
     /// The identity of the task's future.
@@ -196,6 +210,8 @@ trait ErasedTask: Send + Sync {
     fn fail(&self, error: TaskError);
     fn cancel(&self) -> bool;
     fn set_pool(&self, pool: PoolId);
+    fn set_surround(&self, surround: Box<dyn Surround>);
+    fn take_surround(&self) -> Option<Box<dyn Surround>>;
     fn id(&self) -> FutureId;
     fn state(&self) -> State;
     fn name(&self) -> &'static str;
@@ -216,8 +232,6 @@ trait ErasedTask: Send + Sync {
 
 /// What a kind of work adds to being callable.
 pub(crate) trait TaskWork: Work {
-    fn name() -> &'static str;
-
     #[cfg(feature = "portable")]
     fn entry(&self) -> Option<Entry>;
 
@@ -246,6 +260,14 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
 
     fn set_pool(&self, pool: PoolId) {
         Self::set_pool(self, pool);
+    }
+
+    fn set_surround(&self, surround: Box<dyn Surround>) {
+        Self::set_surround(self, surround);
+    }
+
+    fn take_surround(&self) -> Option<Box<dyn Surround>> {
+        Self::take_surround(self)
     }
 
     fn id(&self) -> FutureId {
@@ -320,6 +342,10 @@ where
     fn call(self) -> R {
         (self.function)(self.argument)
     }
+
+    fn name() -> &'static str {
+        std::any::type_name::<N>()
+    }
 }
 
 impl<F, A, R, N> TaskWork for LocalCall<F, A, N>
@@ -329,10 +355,6 @@ where
     R: Send + 'static,
     N: 'static,
 {
-    fn name() -> &'static str {
-        std::any::type_name::<N>()
-    }
-
     #[cfg(feature = "portable")]
     fn entry(&self) -> Option<Entry> {
         None
@@ -381,6 +403,10 @@ where
     fn call(self) -> R {
         (self.function)(self.argument)
     }
+
+    fn name() -> &'static str {
+        std::any::type_name::<F>()
+    }
 }
 
 /// A call of a function that is known by its pointer.
@@ -394,6 +420,10 @@ impl<A: Send + 'static, R: Send + 'static> Work for PointerCall<A, R> {
 
     fn call(self) -> R {
         (self.function)(self.argument)
+    }
+
+    fn name() -> &'static str {
+        std::any::type_name::<fn(A) -> R>()
     }
 }
 

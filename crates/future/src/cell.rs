@@ -24,6 +24,7 @@ use crate::{
     progress::{Observer, Outcome},
     stage::Stage,
     state::{Cancel, Snapshot, Start, State, StateWord},
+    surround::Surround,
     sync::{AtomicUsize, Mutex, Ordering, lock},
     task::Ran,
     waiter::{self, Waiter, WaiterKey, WaiterList},
@@ -34,15 +35,21 @@ use crate::{
 pub(crate) struct Header {
     word: StateWord,
     id: LazyId,
-    /// The pool that the task is queued in, or `PoolId::NONE`. Written before the task is queued.
+    /// Twice the pool that the task is queued in, or `PoolId::NONE`; and `SURROUNDED`, so that whoever runs a task need not
+    /// look at the side for that. Written before the task is queued.
     pool: AtomicUsize,
     side: Mutex<Option<Box<Side>>>,
 }
+
+/// Set in the header's pool if the side has a surround.
+const SURROUNDED: usize = 1;
 
 /// What most futures never need.
 #[derive(Default)]
 struct Side {
     waiters: WaiterList,
+    /// What is to be done around the task. Written before the task is queued, and taken by whoever starts or cancels it.
+    surround: Option<Box<dyn Surround>>,
     /// Why there is no value. Written before the future finishes, and only if it fails.
     failure: Option<TaskError>,
     /// Whoever ended the future is running its callbacks.
@@ -93,12 +100,42 @@ impl Header {
 
     pub(crate) fn set_pool(&self, pool: PoolId) {
         // Relaxed: whoever acts on it goes through the state word's compare-and-swap first.
-        self.pool.store(pool.get(), Ordering::Relaxed);
+        let surrounded = self.pool.load(Ordering::Relaxed) & SURROUNDED;
+        self.pool.store(pool.get() << 1 | surrounded, Ordering::Relaxed);
+    }
+
+    /// Sets what is to be done around the task, or with `None` takes it back. The answer is what was set before.
+    pub(crate) fn set_surround(
+        &self,
+        surround: Option<Box<dyn Surround>>,
+    ) -> Option<Box<dyn Surround>> {
+        // Relaxed, as in `set_pool`.
+        if surround.is_some() {
+            self.pool.fetch_or(SURROUNDED, Ordering::Relaxed);
+        } else {
+            self.pool.fetch_and(!SURROUNDED, Ordering::Relaxed);
+        }
+        mem::replace(&mut lock(&self.side).get_or_insert_default().surround, surround)
+    }
+
+    /// Takes what is to be done around the task, if anything is. For whoever has started or cancelled it.
+    pub(crate) fn take_surround(&self) -> Option<Box<dyn Surround>> {
+        if self.pool.load(Ordering::Relaxed) & SURROUNDED == 0 {
+            return None;
+        }
+        lock(&self.side).as_mut().and_then(|side| side.surround.take())
+    }
+
+    /// Drops what is to be done around a task that is not going to be run here.
+    pub(crate) fn drop_surround(&self) {
+        if let Some(surround) = self.take_surround() {
+            drop_contained(|| drop(surround));
+        }
     }
 
     /// The pool that the task is queued in, or `PoolId::NONE`.
     pub(crate) fn pool(&self) -> usize {
-        self.pool.load(Ordering::Relaxed)
+        self.pool.load(Ordering::Relaxed) >> 1
     }
 
     /// Leave to run the task, if the calling thread is a worker of the pool that the task is queued in.

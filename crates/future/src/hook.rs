@@ -44,6 +44,13 @@ pub enum Event<'a> {
         /// What the destructor threw.
         panic: &'a Panic,
     },
+    /// A hook around a task panicked. The task's outcome is what it was.
+    HookPanicked {
+        /// The future of the task.
+        future: FutureId,
+        /// What the hook threw.
+        panic: &'a Panic,
+    },
 }
 
 impl fmt::Display for Event<'_> {
@@ -65,6 +72,9 @@ impl fmt::Display for Event<'_> {
                 write!(f, "executor {executor} is broken: {error}")
             }
             Self::DestructorPanicked { panic } => write!(f, "a destructor in a worker {panic}"),
+            Self::HookPanicked { future, panic } => {
+                write!(f, "a hook around the task of future {future} {panic}")
+            }
         }
     }
 }

@@ -53,6 +53,7 @@ mod spin;
 )]
 mod stage;
 mod state;
+mod surround;
 mod sync;
 #[expect(unsafe_code, reason = "carries on from an earlier start")]
 mod task;
@@ -83,6 +84,7 @@ pub use progress::{Progress, ProgressSnapshot};
 pub use promise::{Promise, promise};
 pub use shared::SharedFuture;
 pub use state::State;
+pub use surround::{Surround, Surrounded};
 pub use task::{PackagedTask, Ran, Work};
 pub use wait::{DoneAndNotDone, ReturnWhen, wait, wait_timeout};
 pub use worker::{Blocked, Host, PoolId, blocking, work_for};

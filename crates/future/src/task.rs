@@ -9,6 +9,7 @@ use crate::{
     id::FutureId,
     panic::Panic,
     state::State,
+    surround::{self, Surround},
     sync::{AtomicBool, Ordering},
     worker::{self, PoolId},
 };
@@ -20,6 +21,15 @@ pub trait Work: Send + 'static {
 
     /// Does it. Whatever it owns is to be gone when this returns.
     fn call(self) -> Self::Output;
+
+    /// What it is called in logs.
+    #[must_use]
+    fn name() -> &'static str
+    where
+        Self: Sized,
+    {
+        std::any::type_name::<Self>()
+    }
 }
 
 /// What came of trying to run a task.
@@ -68,7 +78,7 @@ impl<W: Work> PackagedTask<W> {
     /// run here. Says what this call has done.
     pub fn run(&self) -> Ran {
         let Ok(running) = self.core.start() else { return Ran::Not };
-        let outcome = call(&running);
+        let outcome = surround::call(self.core.header(), &running, false);
         let ran = Ran::from_outcome(&outcome);
         worker::finishing(self.core.header().pool(), ran);
         running.finish(outcome);
@@ -95,6 +105,7 @@ impl<W: Work> PackagedTask<W> {
         // SAFETY: `start` was won, and kept no `Running`. The flag was set by that and cleared by this call alone, so
         // nobody else resumes it.
         let running = unsafe { self.core.resume() };
+        self.core.header().drop_surround();
         drop_work(&running);
         running.finish(outcome);
     }
@@ -102,6 +113,7 @@ impl<W: Work> PackagedTask<W> {
     /// Completes the future with `error` and drops the work undone, unless it was started or cancelled before.
     pub fn fail(&self, error: TaskError) {
         if let Ok(running) = self.core.start() {
+            self.core.header().drop_surround();
             drop_work(&running);
             running.finish(Err(error));
         }
@@ -127,6 +139,7 @@ impl<W: Work> PackagedTask<W> {
         (self as &dyn AnyCell).cancel_with(|| {
             // SAFETY: called by whoever has won `cancel`.
             taken = unsafe { self.core.take_cancelled_work() };
+            self.core.header().drop_surround();
         });
         taken
     }
@@ -135,6 +148,20 @@ impl<W: Work> PackagedTask<W> {
     /// work itself. To be called before the task is queued.
     pub fn set_pool(&self, pool: PoolId) {
         self.core.header().set_pool(pool);
+    }
+
+    /// Has `surround` called around the work, by whoever does it in this process; in place of what was set before. To be
+    /// called before the task is queued.
+    ///
+    /// It is dropped if the work is never done.
+    pub fn set_surround(&self, surround: Box<dyn Surround>) {
+        drop(self.core.header().set_surround(Some(surround)));
+    }
+
+    /// Takes back what was set by [`set_surround`](Self::set_surround), as when the task is refused after all.
+    #[must_use = "what is returned is no longer called around the work"]
+    pub fn take_surround(&self) -> Option<Box<dyn Surround>> {
+        self.core.header().set_surround(None)
     }
 
     /// Where the future is in its life.
@@ -151,14 +178,14 @@ impl<W: Work> PackagedTask<W> {
 }
 
 /// Does the work of a future that was started just now.
-fn call<W: Work>(running: &Running<'_, W, W::Output>) -> Result<W::Output, TaskError> {
+pub(crate) fn call<W: Work>(running: &Running<'_, W, W::Output>) -> Result<W::Output, TaskError> {
     match running.take_work() {
         Some(work) => Panic::catch(|| work.call()).map_err(TaskError::Panicked),
         None => Err(TaskError::Abandoned),
     }
 }
 
-fn drop_work<W: Work>(running: &Running<'_, W, W::Output>) {
+pub(crate) fn drop_work<W: Work>(running: &Running<'_, W, W::Output>) {
     if let Some(work) = running.take_work() {
         drop_contained(|| drop(work));
     }
@@ -175,13 +202,14 @@ impl<W: Work> AnyCell for PackagedTask<W> {
 
     fn run_in_place(&self) -> Ran {
         let Ok(running) = self.core.start() else { return Ran::Not };
-        let outcome = call(&running);
+        let outcome = surround::call(self.core.header(), &running, true);
         let ran = Ran::from_outcome(&outcome);
         running.finish(outcome);
         ran
     }
 
     unsafe fn drop_cancelled_work(&self) {
+        self.core.header().drop_surround();
         // SAFETY: passed on to the caller.
         let work = unsafe { self.core.take_cancelled_work() };
         if work.is_some() {

@@ -7,6 +7,7 @@ use std::{
 use concurrent_futures_executor::DropPolicy;
 
 use crate::{
+    hooks::{Capture, Hooks, TaskObserver},
     pool::ThreadPoolExecutor,
     shared::{Config, Initializer, Shared},
 };
@@ -58,6 +59,8 @@ pub struct Builder<S = ()> {
     drop_policy: DropPolicy,
     initializer: Box<dyn Fn() -> Result<S, Box<dyn Error + Send + Sync>> + Send + Sync>,
     has_initializer: bool,
+    observer: Option<Arc<dyn TaskObserver>>,
+    capture: Option<Capture>,
 }
 
 impl Builder {
@@ -71,6 +74,8 @@ impl Builder {
             drop_policy: DropPolicy::default(),
             initializer: Box::new(|| Ok(())),
             has_initializer: false,
+            observer: None,
+            capture: None,
         }
     }
 }
@@ -140,6 +145,8 @@ impl<S: 'static> Builder<S> {
             drop_policy: self.drop_policy,
             initializer: Box::new(move || initializer().map_err(Into::into)),
             has_initializer: true,
+            observer: self.observer,
+            capture: self.capture,
         }
     }
 
@@ -169,6 +176,67 @@ impl<S: 'static> Builder<S> {
         self
     }
 
+    /// Tells `observer` of each task, when it starts and when it has ended; in place of the one chosen before. See
+    /// [`TaskObserver`].
+    ///
+    /// It costs two allocations and two looks at the clock for each task. Without it, nothing is paid.
+    pub fn observer(mut self, observer: impl TaskObserver) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Carries something of the submitter's to each of its tasks: a tracing span, the id of a request, on whose behalf it is.
+    /// In place of what was chosen before; without it a task knows nothing of who submitted it, and nothing is paid.
+    ///
+    /// `capture` is called in the thread that submits, for each task: in `submit` and its relatives, in the methods of a
+    /// [`Scope`](crate::Scope), in the [`Executor`](concurrent_futures_executor::Executor)'s; and for each chunk of a `map`, in
+    /// the thread that takes results from it. `run` is given what was captured, in the thread that runs the task, wherever
+    /// that is, and calls the task. It is called before the future is completed; whatever it sets up it also takes down, as the
+    /// next task of that worker has another submitter, and the task in the middle of which it may run as well. A task inherits
+    /// the context of the task that submits it, as far as `capture` finds there what `run` has set up.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    ///
+    /// thread_local!(static REQUEST: Cell<u64> = const { Cell::new(0) });
+    ///
+    /// let pool = ThreadPoolExecutor::builder()
+    ///     .context(|| REQUEST.get(), |request, task| {
+    ///         let before = REQUEST.replace(request);
+    ///         task();
+    ///         REQUEST.set(before);
+    ///     })
+    ///     .build()?;
+    ///
+    /// REQUEST.set(7);
+    /// assert_eq!(pool.spawn(|| REQUEST.get())?.result()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// For the spans of the `tracing` crate it is `.context(Span::current, |span, task| span.in_scope(task))`.
+    ///
+    /// # Cancellation
+    ///
+    /// What was captured for a task that is cancelled or fails before it starts is dropped then, and with a submission that is
+    /// refused.
+    ///
+    /// # Panics
+    ///
+    /// If `capture` panics, so does the submission. A panic of the task is caught inside of `run`, which does not see it. If `run`
+    /// itself panics before it has called the task, that is the future's error; if after, the outcome stays what it was, and the
+    /// [event hook](concurrent_futures_executor::future::set_event_hook) is told. If `run` does not call the task, the future
+    /// fails with [`TaskError::Abandoned`](concurrent_futures_executor::future::TaskError::Abandoned); a second call does
+    /// nothing.
+    pub fn context<C: Send + 'static>(
+        mut self,
+        capture: impl Fn() -> C + Send + Sync + 'static,
+        run: impl Fn(C, &mut dyn FnMut()) + Send + Sync + 'static,
+    ) -> Self {
+        self.capture = Some(Capture::new(capture, run));
+        self
+    }
+
     /// What dropping the pool does with the tasks that it has taken.
     pub fn drop_policy(mut self, policy: DropPolicy) -> Self {
         self.drop_policy = policy;
@@ -193,6 +261,7 @@ impl<S: 'static> Builder<S> {
         if name.contains('\0') {
             return Err(BuildError::NulInName);
         }
+        let hooks = Hooks::new(self.observer, self.capture);
         let initializer = self.initializer;
         let initializer: Initializer =
             Box::new(move || initializer().map(|state| Rc::new(state) as Rc<dyn Any>));
@@ -204,6 +273,7 @@ impl<S: 'static> Builder<S> {
             queue_capacity,
             initializer,
             has_initializer: self.has_initializer,
+            hooks,
         });
         Ok(ThreadPoolExecutor::from_parts(Arc::new(shared), self.drop_policy))
     }

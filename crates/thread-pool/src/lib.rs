@@ -20,6 +20,7 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod hooks;
 mod pool;
 #[expect(unsafe_code, reason = "tasks that borrow; see the head of the file")]
 mod scope;
@@ -33,6 +34,7 @@ mod loom_models;
 
 pub use builder::{BuildError, Builder};
 pub use concurrent_futures_executor::{self as executor, DropPolicy};
+pub use hooks::{TaskEnd, TaskInfo, TaskObserver};
 pub use pool::ThreadPoolExecutor;
 pub use scope::{Scope, ScopedFuture};
 pub use stats::PoolStats;

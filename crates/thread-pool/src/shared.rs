@@ -60,11 +60,12 @@ use std::{
 
 use concurrent_futures_executor::{
     Refusal, SubmitError, Task,
-    future::{Blocked, BrokenExecutor, PoolId},
+    future::{Blocked, BrokenExecutor, Panic, PoolId},
 };
 use crossbeam_utils::CachePadded;
 
 use crate::{
+    hooks::Hooks,
     stats::{Tally, Totals},
     sync::{
         AtomicBool, AtomicUsize, Condvar, Deque, Instant, JoinHandle, Mutex, MutexGuard, Ordering,
@@ -90,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) initializer: Initializer,
     /// Whether the initializer does anything.
     pub(crate) has_initializer: bool,
+    /// What is done around each task, if anything.
+    pub(crate) hooks: Option<Hooks>,
 }
 
 /// See the head of this file.
@@ -239,6 +242,25 @@ impl Shared {
         if self.hints.closed.load(Ordering::Relaxed) {
             return Err(SubmitError::new(refusal(&self.lock()), task));
         }
+        let Some(hooks) = &self.config.hooks else { return self.accept(task, patience) };
+        // It runs the user's code, and must not leave behind a future that failed and that nobody looked at.
+        let task = match Panic::catch(|| hooks.attach(&task)) {
+            Ok(()) => task,
+            Err(panic) => {
+                task.cancel();
+                panic.resume();
+            }
+        };
+        self.accept(task, patience).map_err(|refused| {
+            refused.map(|task| {
+                // It may go to another executor now, whose hooks are others.
+                Hooks::detach(&task);
+                task
+            })
+        })
+    }
+
+    fn accept(self: &Arc<Self>, task: Task, patience: Patience) -> Result<(), SubmitError<Task>> {
         match Worker::push_if_current(self, task) {
             Ok(()) => {
                 self.look_after_deque();

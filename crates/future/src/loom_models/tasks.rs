@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Call, Count, OnDrop, model};
-use crate::{PackagedTask, Ran, TaskError, Work, promise, sync::thread};
+use crate::{PackagedTask, Ran, Surround, Surrounded, TaskError, Work, promise, sync::thread};
 
 struct Counted {
     runs: Count,
@@ -54,6 +54,37 @@ fn loom_run_vs_run_vs_cancel() {
         assert_eq!((ran, runs.get()), (usize::from(!cancelled), usize::from(!cancelled)));
         drop(future);
         assert_eq!(drops.get(), 1);
+    });
+}
+
+/// What is to be done around a task is done if a worker wins, and dropped if a cancellation does; by the time that anybody
+/// is told, it is gone.
+#[test]
+fn loom_surround_vs_cancel() {
+    struct Around(Count, #[expect(dead_code, reason = "counts its drop")] OnDrop);
+    impl Surround for Around {
+        fn surround(self: Box<Self>, task: &mut Surrounded<'_>) {
+            self.0.up();
+            task.run();
+        }
+    }
+
+    model(|| {
+        let (surrounds, drops) = (Count::default(), Count::default());
+        let (task, future) = PackagedTask::new(Call(|| ()));
+        task.set_surround(Box::new(Around(surrounds.clone(), drops.on_drop())));
+        let worker = thread::spawn({
+            let task = Arc::clone(&task);
+            move || task.run() != Ran::Not
+        });
+        let cancelled = future.cancel();
+        if cancelled {
+            assert_eq!(drops.get(), 1);
+        }
+        assert_eq!(future.result().is_err(), cancelled);
+        assert_eq!(drops.get(), 1);
+        assert_eq!(worker.join().unwrap(), !cancelled);
+        assert_eq!(surrounds.get(), usize::from(!cancelled));
     });
 }
 
