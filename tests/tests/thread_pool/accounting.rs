@@ -1,7 +1,11 @@
 //! How many threads there are: none before they are needed, one for each task that finds nobody free, and never another
 //! while one is free.
 
-use std::{collections::HashSet, thread};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Barrier},
+    thread,
+};
 
 use concurrent_futures::{
     BuildError, Future, MapOptions, ReturnWhen, ThreadPoolExecutor, as_completed, wait,
@@ -234,5 +238,44 @@ fn f103_threads_are_numbered_behind_their_prefix() {
         let name = one.spawn(name).unwrap().result().unwrap().unwrap();
         assert_eq!(name, format!("{}_0", one.thread_name_prefix()));
         assert!(name.starts_with("ThreadPoolExecutor-"), "{name}");
+    });
+}
+
+/// Two submissions do not count on the same idle worker.
+///
+/// tokio's issue 8056: its blocking pool of that time decided from a count of idle threads whether to wake one or to start
+/// another. A submission saw one idle thread and woke it; before that thread had taken itself off the count, the next
+/// submission saw it too, and relied on it. When the first task then waited for the second, nobody came. Here the tasks of
+/// each round wait for each other, out of the pool's sight, so that each of them needs a worker of its own; workers of the
+/// round before are idle, on their way to sleep, or leaving, when those of the next one are submitted, by one thread or
+/// by one for each.
+#[test]
+fn tasks_that_wait_for_each_other_all_have_a_worker() {
+    guarded(|| {
+        for workers in 2..=4 {
+            let (choices, _) = named();
+            // So short that some leave between two rounds.
+            let choices = choices.idle_timeout(std::time::Duration::from_micros(50));
+            let pool = choices.max_workers(workers).build().unwrap();
+            for round in 0..ROUNDS / 50 {
+                let meeting = Arc::new(Barrier::new(workers));
+                let submit = || {
+                    let meeting = Arc::clone(&meeting);
+                    pool.spawn(move || drop(meeting.wait())).unwrap()
+                };
+                let futures: Vec<_> = if round.is_multiple_of(2) {
+                    (0..workers).map(|_| submit()).collect()
+                } else {
+                    thread::scope(|scope| {
+                        let submitters: Vec<_> =
+                            (0..workers).map(|_| scope.spawn(submit)).collect();
+                        submitters.into_iter().map(|thread| thread.join().unwrap()).collect()
+                    })
+                };
+                for future in futures {
+                    future.result().unwrap();
+                }
+            }
+        }
     });
 }
