@@ -12,6 +12,7 @@ mod thread_pool {
     mod initializer;
     mod memory;
     mod nested;
+    mod order;
     mod scope;
     mod shutdown;
     mod shutdown_inside;

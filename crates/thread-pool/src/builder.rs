@@ -9,7 +9,7 @@ use concurrent_futures_executor::DropPolicy;
 use crate::{
     hooks::{Capture, Hooks, TaskObserver},
     pool::ThreadPoolExecutor,
-    shared::{Config, Initializer, Shared},
+    shared::{Config, Initializer, QueueOrder, Shared},
 };
 
 /// Why a pool could not be built.
@@ -56,6 +56,7 @@ pub struct Builder<S = ()> {
     idle_timeout: Option<Duration>,
     stack_size: Option<usize>,
     queue_capacity: Option<usize>,
+    queue_order: QueueOrder,
     drop_policy: DropPolicy,
     initializer: Box<dyn Fn() -> Result<S, Box<dyn Error + Send + Sync>> + Send + Sync>,
     has_initializer: bool,
@@ -71,6 +72,7 @@ impl Builder {
             idle_timeout: None,
             stack_size: None,
             queue_capacity: None,
+            queue_order: QueueOrder::default(),
             drop_policy: DropPolicy::default(),
             initializer: Box::new(|| Ok(())),
             has_initializer: false,
@@ -142,6 +144,7 @@ impl<S: 'static> Builder<S> {
             idle_timeout: self.idle_timeout,
             stack_size: self.stack_size,
             queue_capacity: self.queue_capacity,
+            queue_order: self.queue_order,
             drop_policy: self.drop_policy,
             initializer: Box::new(move || initializer().map_err(Into::into)),
             has_initializer: true,
@@ -169,10 +172,25 @@ impl<S: 'static> Builder<S> {
     ///
     /// When so many wait, submitting waits until one of them is taken by a worker; see
     /// [`try_submit`](ThreadPoolExecutor::try_submit) and [`submit_timeout`](ThreadPoolExecutor::submit_timeout) for other
-    /// ways. A task that is cancelled keeps its place until its turn would have come. Tasks that a worker of the pool submits are always accepted, and do not count: a worker that waited for room
-    /// would wait for itself.
+    /// ways. A task that is cancelled keeps its place until its turn would have come. Tasks that a worker of
+    /// the pool submits are always accepted: a worker that waited for room would wait for itself. Nor do they count, unless
+    /// the queue has [another order](Self::queue_order).
     pub fn queue_capacity(mut self, tasks: usize) -> Self {
         self.queue_capacity = Some(tasks);
+        self
+    }
+
+    /// In which order the tasks that wait are started; see [`QueueOrder`].
+    ///
+    /// ```
+    /// use concurrent_futures_thread_pool::{QueueOrder, ThreadPoolExecutor};
+    ///
+    /// // What the user looks at now is loaded first.
+    /// let thumbnails = ThreadPoolExecutor::builder().queue_order(QueueOrder::Lifo).build()?;
+    /// # Ok::<(), concurrent_futures_thread_pool::BuildError>(())
+    /// ```
+    pub fn queue_order(mut self, order: QueueOrder) -> Self {
+        self.queue_order = order;
         self
     }
 
@@ -271,6 +289,7 @@ impl<S: 'static> Builder<S> {
             idle_timeout: self.idle_timeout,
             stack_size: self.stack_size,
             queue_capacity,
+            queue_order: self.queue_order,
             initializer,
             has_initializer: self.has_initializer,
             hooks,
@@ -287,6 +306,7 @@ impl<S> fmt::Debug for Builder<S> {
             .field("idle_timeout", &self.idle_timeout)
             .field("stack_size", &self.stack_size)
             .field("queue_capacity", &self.queue_capacity)
+            .field("queue_order", &self.queue_order)
             .field("drop_policy", &self.drop_policy)
             .finish_non_exhaustive()
     }

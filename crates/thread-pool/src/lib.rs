@@ -37,4 +37,5 @@ pub use concurrent_futures_executor::{self as executor, DropPolicy};
 pub use hooks::{TaskEnd, TaskInfo, TaskObserver};
 pub use pool::ThreadPoolExecutor;
 pub use scope::{Scope, ScopedFuture};
+pub use shared::QueueOrder;
 pub use stats::PoolStats;

@@ -41,6 +41,7 @@ use crate::{
 /// each, workers take several at once, and the order is kept to within as many. Tasks that a task submits start in their
 /// order too, as a rule on the worker that runs it; so as not to keep the others waiting, a worker takes a task from
 /// outside after at most 62 of its own.
+/// [`Builder::queue_order`] has other orders.
 ///
 /// # Tasks that wait for tasks
 ///
@@ -164,7 +165,7 @@ impl<S: 'static> ThreadPoolExecutor<S> {
         A: Send + 'static,
         R: Send + 'static,
     {
-        let attempt = Attempt { shared: &self.shared, patience: Patience::None };
+        let attempt = Attempt { shared: &self.shared, patience: Patience::None, priority: 0 };
         local::submit(&attempt, function, argument)
     }
 
@@ -189,7 +190,40 @@ impl<S: 'static> ThreadPoolExecutor<S> {
         // A moment that the clock cannot express is farther away than anybody can wait for.
         let patience =
             Instant::now().checked_add(timeout).map_or(Patience::Endless, Patience::Until);
-        let attempt = Attempt { shared: &self.shared, patience };
+        let attempt = Attempt { shared: &self.shared, patience, priority: 0 };
+        local::submit(&attempt, function, argument)
+    }
+
+    /// As [`submit`](Self::submit), with a priority, for a pool that starts tasks by
+    /// [priority](crate::QueueOrder::Priority): the higher, the sooner. Everything else is submitted with priority 0. Under
+    /// other [orders](Builder::queue_order) it means nothing.
+    ///
+    /// ```
+    /// use concurrent_futures_thread_pool::{QueueOrder, ThreadPoolExecutor};
+    ///
+    /// let pool = ThreadPoolExecutor::builder().queue_order(QueueOrder::Priority).build()?;
+    /// let report = pool.submit_with_priority(-10, |pages| format!("{pages} pages"), 500)?;
+    /// let answer = pool.submit_with_priority(10, |question: &str| question.len(), "now")?;
+    /// # answer.result()?;
+    /// # report.result()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] as there.
+    pub fn submit_with_priority<F, A, R>(
+        &self,
+        priority: i8,
+        function: F,
+        argument: A,
+    ) -> Result<Future<R>, SubmitError<(F, A)>>
+    where
+        F: FnOnce(A) -> R + Send + 'static,
+        A: Send + 'static,
+        R: Send + 'static,
+    {
+        let attempt = Attempt { shared: &self.shared, patience: Patience::Endless, priority };
         local::submit(&attempt, function, argument)
     }
 
@@ -337,7 +371,7 @@ impl<S: 'static> ThreadPoolExecutor<S> {
 
 impl<S> Executor for ThreadPoolExecutor<S> {
     fn execute(&self, task: Task) -> Result<(), SubmitError<Task>> {
-        self.shared.execute(task, Patience::Endless)
+        self.shared.execute(task, Patience::Endless, 0)
     }
 
     fn max_workers(&self) -> usize {
@@ -349,15 +383,16 @@ impl<S> Executor for ThreadPoolExecutor<S> {
     }
 }
 
-/// The pool, for a submission that does not wait as long as it takes.
+/// The pool, for a submission that does not wait as long as it takes, or has a priority.
 struct Attempt<'a> {
     shared: &'a Arc<Shared>,
     patience: Patience,
+    priority: i8,
 }
 
 impl Executor for Attempt<'_> {
     fn execute(&self, task: Task) -> Result<(), SubmitError<Task>> {
-        self.shared.execute(task, self.patience)
+        self.shared.execute(task, self.patience, self.priority)
     }
 
     fn max_workers(&self) -> usize {

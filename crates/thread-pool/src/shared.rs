@@ -11,6 +11,9 @@
 //!                                                                    nothing anywhere: search, then sleep, or leave
 //! ```
 //!
+//! A pool whose queue has another order than first in, first out uses neither batches nor deques: the order is that of the
+//! one queue, and everything goes through it. See `shared/queue.rs`.
+//!
 //! A plain lock rather than a lock-free queue, because everything that has to be decided when a task comes in (is
 //! anybody free, may another thread be started, has the pool been shut down) is decided under it, exactly, and because
 //! taken once per batch it costs no more: see `docs/performance.md`.
@@ -45,11 +48,11 @@
 //! 4. No user code runs under the lock: tasks are run, failed, cancelled and dropped outside.
 
 mod end;
+mod queue;
 mod rest;
 
 use std::{
     any::Any,
-    collections::VecDeque,
     error::Error,
     io,
     num::NonZeroUsize,
@@ -60,7 +63,7 @@ use std::{
 
 use concurrent_futures_executor::{
     Refusal, SubmitError, Task,
-    future::{Blocked, BrokenExecutor, Panic, PoolId},
+    future::{Blocked, BrokenExecutor, Panic, PoolId, State as TaskState},
 };
 use crossbeam_utils::CachePadded;
 
@@ -77,6 +80,9 @@ use crate::{
 pub(crate) type Initializer =
     Box<dyn Fn() -> Result<Rc<dyn Any>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
+use queue::Queue;
+pub use queue::QueueOrder;
+
 /// How long a worker that stood in for a blocked one waits to be needed again. Starting a thread costs about as much as
 /// waking one, so this is only worth while tasks block often.
 const RESERVE_KEEP_ALIVE: Duration = Duration::from_millis(500);
@@ -88,6 +94,7 @@ pub(crate) struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) queue_capacity: Option<NonZeroUsize>,
+    pub(crate) queue_order: QueueOrder,
     pub(crate) initializer: Initializer,
     /// Whether the initializer does anything.
     pub(crate) has_initializer: bool,
@@ -132,7 +139,7 @@ pub(crate) struct Hints {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Task>,
+    queue: Queue<Task>,
     workers: usize,
     blocked: usize,
     leaving: usize,
@@ -228,7 +235,11 @@ impl Shared {
             ended: Condvar::new(),
             threads: Mutex::new(Vec::new()),
         };
-        shared.publish(&shared.lock());
+        {
+            let mut state = shared.lock();
+            state.queue = Queue::new(shared.config.queue_order);
+            shared.publish(&state);
+        }
         shared
     }
 
@@ -236,13 +247,16 @@ impl Shared {
         self: &Arc<Self>,
         task: Task,
         patience: Patience,
+        priority: i8,
     ) -> Result<(), SubmitError<Task>> {
         task.set_pool(self.id);
         // Relaxed: a worker that does not see a shutdown of just now submits as if it had come first.
         if self.hints.closed.load(Ordering::Relaxed) {
             return Err(SubmitError::new(refusal(&self.lock()), task));
         }
-        let Some(hooks) = &self.config.hooks else { return self.accept(task, patience) };
+        let Some(hooks) = &self.config.hooks else {
+            return self.accept(task, patience, priority);
+        };
         // It runs the user's code, and must not leave behind a future that failed and that nobody looked at.
         let task = match Panic::catch(|| hooks.attach(&task)) {
             Ok(()) => task,
@@ -251,7 +265,7 @@ impl Shared {
                 panic.resume();
             }
         };
-        self.accept(task, patience).map_err(|refused| {
+        self.accept(task, patience, priority).map_err(|refused| {
             refused.map(|task| {
                 // It may go to another executor now, whose hooks are others.
                 Hooks::detach(&task);
@@ -260,19 +274,39 @@ impl Shared {
         })
     }
 
-    fn accept(self: &Arc<Self>, task: Task, patience: Patience) -> Result<(), SubmitError<Task>> {
+    fn accept(
+        self: &Arc<Self>,
+        task: Task,
+        patience: Patience,
+        priority: i8,
+    ) -> Result<(), SubmitError<Task>> {
+        if !self.uses_deques() {
+            return self.enqueue(task, patience, priority);
+        }
         match Worker::push_if_current(self, task) {
             Ok(()) => {
                 self.look_after_deque();
                 Ok(())
             }
-            Err(task) => self.enqueue(task, patience),
+            Err(task) => self.enqueue(task, patience, priority),
         }
     }
 
-    fn enqueue(self: &Arc<Self>, task: Task, patience: Patience) -> Result<(), SubmitError<Task>> {
+    /// Whether tasks may leave the queue for a worker's deque, or go there in the first place.
+    pub(crate) fn uses_deques(&self) -> bool {
+        self.config.queue_order == QueueOrder::Fifo
+    }
+
+    fn enqueue(
+        self: &Arc<Self>,
+        task: Task,
+        patience: Patience,
+        priority: i8,
+    ) -> Result<(), SubmitError<Task>> {
+        // A worker that waited for room would wait for itself. One with a deque does not come here.
+        let waits = self.uses_deques() || !worker::belongs_to(self.id);
         let mut state = self.lock();
-        while self.is_full(&state) && !state.is_closed() {
+        while waits && self.is_full(&state) && !state.is_closed() {
             let expired;
             (state, expired) = self.wait_for_room(state, patience);
             if expired && self.is_full(&state) && !state.is_closed() {
@@ -282,7 +316,7 @@ impl Shared {
         if state.is_closed() {
             return Err(SubmitError::new(refusal(&state), task));
         }
-        state.queue.push_back(task);
+        state.queue.push(task, priority);
         state.totals.submitted += 1;
         self.publish_queue(&state);
         // Acquire: pairs with the Release in `finishing`. A submitter that has seen a future complete sees its worker
@@ -307,7 +341,7 @@ impl Shared {
             Err(_) if state.workers > state.leaving => Ok(()),
             // Nobody is, so it was not accepted.
             Err(error) => {
-                let task = state.queue.pop_back();
+                let task = state.queue.take_back(priority);
                 state.totals.submitted -= 1;
                 self.publish_queue(&state);
                 match task {
@@ -502,12 +536,10 @@ impl Shared {
         if state.awake() > self.config.max_workers.get() {
             return None;
         }
-        let first = state.queue.pop_front()?;
+        let first = state.queue.pop()?;
         // No more than a fair share.
         let more = (state.queue.len() / state.awake().max(1)).min(worker.batch_size() - 1);
-        for task in state.queue.drain(..more) {
-            worker.deque.push(task);
-        }
+        state.queue.take_ahead(more, |task| worker.deque.push(task));
         self.publish_queue(&state);
         self.announce_room(&state);
         Some(first)
@@ -519,10 +551,32 @@ impl Shared {
             return None;
         }
         let mut state = self.lock();
-        let task = state.queue.pop_front()?;
+        let task = state.queue.pop()?;
         self.publish_queue(&state);
         self.announce_room(&state);
         Some(task)
+    }
+
+    /// Throws entries out of the queue whose tasks were run in place or cancelled, if there may be many; says whether it has.
+    pub(crate) fn sweep_queue(&self, worker: &Worker, stale: usize) -> bool {
+        let done = {
+            let mut state = self.lock();
+            if stale * 2 < state.queue.len() {
+                return false;
+            }
+            let done = state.queue.take_done(|task| task.state() != TaskState::Pending);
+            self.publish_queue(&state);
+            if state.waiting > 0 {
+                self.room.notify_all();
+            }
+            done
+        };
+        for task in done {
+            if task.state() == TaskState::Cancelled {
+                worker.seat.tally.cancelled();
+            }
+        }
+        true
     }
 
     /// A worker has found a task, wherever. If somebody may have relied on it to find theirs as well, another is called.

@@ -259,8 +259,8 @@ impl Worker {
 
     /// How many tasks to take out of the queue now, judging by how long the last ones took.
     pub(crate) fn batch_size(&self) -> usize {
-        if self.shared.config.queue_capacity.is_some() {
-            // What lies in a deque would not count towards the capacity.
+        if self.shared.config.queue_capacity.is_some() || !self.shared.uses_deques() {
+            // What lies in a deque would not count towards the capacity, and would keep its place there.
             return 1;
         }
         let (size, since, tick) = self.batch.get();
@@ -349,6 +349,12 @@ impl Worker {
     /// Throws out entries of tasks that were run in place, if there are many.
     fn sweep(&self) {
         let stale = self.stale.get();
+        if !self.shared.uses_deques() {
+            if stale >= STALE_MAX && self.shared.sweep_queue(self, stale) {
+                self.stale.set(0);
+            }
+            return;
+        }
         let length = self.deque.len();
         if stale < STALE_MAX || stale * 2 < length {
             return;

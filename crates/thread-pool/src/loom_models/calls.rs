@@ -8,6 +8,7 @@ use super::{
     FEWER_PREEMPTIONS, Gate, PREEMPTIONS_MAX, Pool, add_sleepers, build, builder, busy, check, end,
     explore, pool, pusher, set_may_spin, spawn,
 };
+use crate::QueueOrder;
 
 /// A submission from outside, against a worker that has ended its task and goes to rest. Either `rest` sees the task in the
 /// queue, or `enqueue` sees the worker among the sleepers.
@@ -74,15 +75,19 @@ fn two_submissions_call_two_sleepers() {
 }
 
 fn push_meets_rest() {
-    let (pool, pushes, rests) = (pool(2), Gate::closed(), Gate::closed());
-    let one = pusher(&pool, &pushes, &Gate::closed());
-    let two = busy(&pool, &rests, || ());
+    push_meets_rest_in(&pool(2));
+}
+
+fn push_meets_rest_in(pool: &Pool) {
+    let (pushes, rests) = (Gate::closed(), Gate::closed());
+    let one = pusher(pool, &pushes, &Gate::closed());
+    let two = busy(pool, &rests, || ());
     explore();
     rests.open();
     pushes.open();
     one.result().unwrap();
     two.result().unwrap();
-    end(&pool);
+    end(pool);
 }
 
 /// A worker pushes to its own deque, and goes on with its task, while the other goes to rest: invariant 2.
@@ -99,6 +104,16 @@ fn a_push_meets_a_worker_that_searches() {
         set_may_spin(true);
         push_meets_rest();
     });
+}
+
+/// The same with a queue of another order, which is where the worker pushes to as well: the lock in place of the fences.
+#[test]
+fn a_push_to_an_ordered_queue_meets_a_worker_that_goes_to_rest() {
+    for order in [QueueOrder::Lifo, QueueOrder::Priority] {
+        check(PREEMPTIONS_MAX, move || {
+            push_meets_rest_in(&build(builder(2).queue_order(order)));
+        });
+    }
 }
 
 /// A worker that pushes two tasks, which meet, and waits until they have.

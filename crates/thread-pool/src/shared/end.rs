@@ -43,7 +43,7 @@ impl Shared {
 
     /// Empties the queue and the deques.
     fn take_everything(&self, state: &mut State) -> VecDeque<Task> {
-        let mut tasks = std::mem::take(&mut state.queue);
+        let mut tasks = state.queue.take_all();
         self.publish_queue(state);
         self.room.notify_all();
         for seat in &state.seats {

@@ -77,7 +77,7 @@ impl Shared {
         // What it has goes to the head of the queue, in order: it was taken from there, or is older.
         let mut tasks: Vec<Task> = std::iter::from_fn(|| worker.deque.pop()).collect();
         while let Some(task) = tasks.pop() {
-            state.queue.push_front(task);
+            state.queue.put_first(task);
         }
         self.publish_queue(&state);
         if state.shut_down || state.reserve.len() >= self.config.max_workers.get() {
