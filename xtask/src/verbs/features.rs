@@ -36,7 +36,12 @@ pub(super) fn run(_args: &[String]) -> Outcome {
         let extremes: &[&[&str]] = if package.features.is_empty() {
             &[&[]]
         } else {
-            &[&[], &["--no-default-features"], &["--all-features"]]
+            // Examples in documentation are for those who have the default features.
+            &[
+                &[],
+                &["--lib", "--tests", "--no-default-features"],
+                &["--lib", "--tests", "--all-features"],
+            ]
         };
         for selection in extremes {
             let name = format!("tests of {} alone {}", package.name, selection.join(" "));
