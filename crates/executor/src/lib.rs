@@ -44,5 +44,5 @@ pub use portable::{Entry, Trampoline, wire};
 pub use portable::{Portable, PortableFn};
 pub use shutdown::{DropPolicy, Shutdown, Wait};
 #[cfg(feature = "portable")]
-pub use task::StartedTask;
+pub use task::{SentTask, StartedTask};
 pub use task::Task;

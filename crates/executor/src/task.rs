@@ -135,6 +135,15 @@ impl Task {
     pub fn start(self) -> Option<StartedTask> {
         self.erased.start().then(|| StartedTask { erased: Arc::clone(&self.erased) })
     }
+
+    /// Sends the task to a worker that may start it later on, without this process knowing; see
+    /// [`PackagedTask::send`](concurrent_futures_future::PackagedTask::send).
+    ///
+    /// `None` if it was cancelled before.
+    #[must_use = "a task that was cancelled must not be run"]
+    pub fn send(self) -> Option<SentTask> {
+        self.erased.send().then(|| SentTask { erased: Arc::clone(&self.erased) })
+    }
 }
 
 impl Drop for Task {
@@ -150,6 +159,53 @@ impl Drop for Task {
 impl fmt::Debug for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("name", &self.name()).field("state", &self.state()).finish()
+    }
+}
+
+/// A task that was sent to a worker elsewhere and may or may not have been started there.
+///
+/// Dropping it fails the future with [`TaskError::Abandoned`].
+#[cfg(feature = "portable")]
+#[must_use = "dropping a task that was sent fails its future"]
+pub struct SentTask {
+    erased: Arc<dyn ErasedTask>,
+}
+
+#[cfg(feature = "portable")]
+impl SentTask {
+    /// Marks the future as running, because the worker has started. `None` if it was taken back and cancelled.
+    #[must_use = "a task that has started is owed an outcome"]
+    pub fn start(self) -> Option<StartedTask> {
+        self.erased.start_sent().then(|| StartedTask { erased: Arc::clone(&self.erased) })
+    }
+
+    /// The task as it was before it was sent, because the worker has not started it and will not. `None` if it was
+    /// cancelled.
+    pub fn take_back(self) -> Option<Task> {
+        self.erased.take_back().then(|| Task { erased: Arc::clone(&self.erased) })
+    }
+
+    /// The identity of the task's future.
+    #[must_use]
+    pub fn id(&self) -> FutureId {
+        self.erased.id()
+    }
+}
+
+#[cfg(feature = "portable")]
+impl Drop for SentTask {
+    fn drop(&mut self) {
+        // Without effect on one that was started, taken back or cancelled.
+        if self.erased.start_sent() {
+            self.erased.fail_started(TaskError::Abandoned);
+        }
+    }
+}
+
+#[cfg(feature = "portable")]
+impl fmt::Debug for SentTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentTask").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 
@@ -174,6 +230,13 @@ impl StartedTask {
     /// Completes the future with `error`.
     pub fn fail(self, error: TaskError) {
         self.erased.fail_started(error);
+    }
+
+    /// Whether somebody waits for the future, or has left a callback with it, which whoever completes it then wakes or
+    /// runs.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.erased.has_waiters()
     }
 
     /// The identity of the task's future.
@@ -217,6 +280,14 @@ trait ErasedTask: Send + Sync {
     fn name(&self) -> &'static str;
     #[cfg(feature = "portable")]
     fn start(&self) -> bool;
+    #[cfg(feature = "portable")]
+    fn send(&self) -> bool;
+    #[cfg(feature = "portable")]
+    fn start_sent(&self) -> bool;
+    #[cfg(feature = "portable")]
+    fn take_back(&self) -> bool;
+    #[cfg(feature = "portable")]
+    fn has_waiters(&self) -> bool;
     #[cfg(feature = "portable")]
     fn fail_started(&self, error: TaskError);
     #[cfg(feature = "portable")]
@@ -285,6 +356,26 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
     #[cfg(feature = "portable")]
     fn start(&self) -> bool {
         Self::start(self)
+    }
+
+    #[cfg(feature = "portable")]
+    fn send(&self) -> bool {
+        Self::send(self)
+    }
+
+    #[cfg(feature = "portable")]
+    fn start_sent(&self) -> bool {
+        Self::start_sent(self)
+    }
+
+    #[cfg(feature = "portable")]
+    fn take_back(&self) -> bool {
+        Self::take_back(self)
+    }
+
+    #[cfg(feature = "portable")]
+    fn has_waiters(&self) -> bool {
+        Self::has_waiters(self)
     }
 
     #[cfg(feature = "portable")]

@@ -35,7 +35,7 @@ pub trait AnyFuture: Sealed {
 
     /// Where the future is in its life.
     fn state(&self) -> State {
-        self.cell().header().snapshot().state()
+        self.cell().header().state()
     }
 
     /// Cancels the future if it has not started; true if it is cancelled now, or was before.

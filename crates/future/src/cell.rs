@@ -23,6 +23,7 @@ use crate::{
     panic::Panic,
     progress::{Observer, Outcome},
     stage::Stage,
+    remote::{self, Remote},
     state::{Cancel, Snapshot, Start, State, StateWord},
     surround::Surround,
     sync::{AtomicUsize, Mutex, Ordering, lock},
@@ -76,6 +77,50 @@ impl Header {
 
     pub(crate) fn is_done(&self) -> bool {
         self.word.load().is_done()
+    }
+
+    /// Where the future is in its life, also if that is elsewhere.
+    pub(crate) fn state(&self) -> State {
+        let snapshot = self.word.load();
+        if !snapshot.is_sent() {
+            return snapshot.state();
+        }
+        let started = self.remote().is_some_and(|remote| remote.has_started(self.id()));
+        match self.word.load().state() {
+            State::Pending if started => State::Running,
+            now => now,
+        }
+    }
+
+    /// The pool that the task was given to, if its workers are elsewhere.
+    pub(crate) fn remote(&self) -> Option<Arc<dyn Remote>> {
+        remote::find(self.pool())
+    }
+
+    pub(crate) fn send(&self) -> bool {
+        self.word.send()
+    }
+
+    /// Cancels a future that was sent and is taken back for that. `None` if it was not cancelled here; by then it may not
+    /// be sent any more.
+    fn cancel_sent(&self) -> Option<Snapshot> {
+        let mut won = None;
+        self.remote()?.revoke(self.id(), &mut || won = self.word.sent_to_cancelled());
+        won
+    }
+
+    /// Starts a future that was sent.
+    pub(crate) fn start_sent(&self) -> bool {
+        let before = self.word.sent_to_running();
+        if let Some(before) = before {
+            self.tell_started(before);
+        }
+        before.is_some()
+    }
+
+    /// Makes a future that was sent an ordinary pending one.
+    pub(crate) fn take_back(&self) -> bool {
+        self.word.sent_to_pending().is_some()
     }
 
     /// Says that somebody has been told of the failure. True if nobody had been before.
@@ -150,14 +195,18 @@ impl Header {
 
     pub(crate) fn start(&self) -> Start {
         let start = self.word.transition_to_running();
-        if let Start::Run(before) = start
-            && before.has_waiters()
-        {
+        if let Start::Run(before) = start {
+            self.tell_started(before);
+        }
+        start
+    }
+
+    fn tell_started(&self, before: Snapshot) {
+        if before.has_waiters() {
             for observer in self.observers() {
                 observer.started();
             }
         }
-        start
     }
 
     /// Adds `waiter`, or gives it back if the future has ended.
@@ -323,17 +372,26 @@ impl dyn AnyCell + '_ {
 
     /// Cancels, and if this is what did it, does something with the work before anybody is told.
     pub(crate) fn cancel_with(&self, with_work: impl FnOnce()) -> bool {
-        match self.header().word.transition_to_cancelled() {
-            Cancel::Won(before) => {
-                with_work();
-                if before.has_waiters() {
-                    self.header().notify(Outcome::Cancelled);
-                }
-                true
+        let header = self.header();
+        let before = loop {
+            match header.word.transition_to_cancelled() {
+                Cancel::Won(before) => break before,
+                Cancel::Already => return true,
+                Cancel::TooLate => return false,
+                Cancel::Sent => match header.cancel_sent() {
+                    Some(before) => break before,
+                    // A worker has it.
+                    None if header.snapshot().is_sent() => return false,
+                    // It was taken back, or has ended, meanwhile.
+                    None => {}
+                },
             }
-            Cancel::Already => true,
-            Cancel::TooLate => false,
+        };
+        with_work();
+        if before.has_waiters() {
+            header.notify(Outcome::Cancelled);
         }
+        true
     }
 
     /// Tells `observer` of the start and the end, from wherever the future is now.

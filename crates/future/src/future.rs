@@ -346,7 +346,7 @@ pub(crate) fn describe(
 ) -> fmt::Result {
     let header = cell.header();
     write!(f, "{name}({}, ", header.id())?;
-    match header.snapshot().state() {
+    match header.state() {
         State::Pending => f.write_str("pending)"),
         State::Running => f.write_str("running)"),
         State::Cancelled => f.write_str("cancelled)"),

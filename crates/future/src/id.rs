@@ -43,6 +43,12 @@ impl fmt::Display for FutureId {
     }
 }
 
+impl From<FutureId> for u64 {
+    fn from(id: FutureId) -> Self {
+        id.0.get()
+    }
+}
+
 /// Room for an id that is chosen the first time it is read.
 pub(crate) struct LazyId(AtomicU64);
 

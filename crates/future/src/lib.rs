@@ -45,6 +45,7 @@ mod panic;
 mod progress;
 #[expect(unsafe_code, reason = "carries on from an earlier start")]
 mod promise;
+mod remote;
 mod shared;
 mod spin;
 #[expect(
@@ -82,6 +83,7 @@ pub use id::FutureId;
 pub use panic::Panic;
 pub use progress::{Progress, ProgressSnapshot};
 pub use promise::{Promise, promise};
+pub use remote::{Remote, RemotePool};
 pub use shared::SharedFuture;
 pub use state::State;
 pub use surround::{Surround, Surrounded};

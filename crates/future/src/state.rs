@@ -21,6 +21,7 @@
 //! | 5 `FAILED` | it has finished, with an error | the transition to `FINISHED` | never |
 //! | 6 `TAKEN` | somebody has, or had, the right to the value | whoever takes or drops it | never |
 //! | 7 `LENT` | it is pending, and somebody looks at the work | `lend` | `return_loan`, by the same |
+//! | 8 `SENT` | it is pending, and was sent to a worker that may start it without this process knowing | `send` | the `*_sent` transitions |
 //!
 //! Invariants:
 //!
@@ -36,20 +37,23 @@
 //!    whoever has set `LENT`; then whoever won `start`, until it finishes, or whoever won `cancel`, for ever; then whoever
 //!    has set `TAKEN`. `start` and `cancel` wait for a loan to be returned, so a loan must be short; it is only given out
 //!    for encoding the work.
+//! 7. While `SENT` is set, nobody leaves `PENDING` but through a `*_sent` transition, which is for whoever has made sure,
+//!    with the [`Remote`](crate::Remote) that sent it, that no worker starts it meanwhile, or that one has.
 
-use crate::sync::{AtomicU8, Ordering, thread};
+use crate::sync::{AtomicU16, Ordering, thread};
 
-const STATE: u8 = 0b11;
-const PENDING: u8 = 0;
-const RUNNING: u8 = 1;
-const CANCELLED: u8 = 2;
-const FINISHED: u8 = 3;
-const WAITERS: u8 = 1 << 2;
-const ABANDONED: u8 = 1 << 3;
-const OBSERVED: u8 = 1 << 4;
-const FAILED: u8 = 1 << 5;
-const TAKEN: u8 = 1 << 6;
-const LENT: u8 = 1 << 7;
+const STATE: u16 = 0b11;
+const PENDING: u16 = 0;
+const RUNNING: u16 = 1;
+const CANCELLED: u16 = 2;
+const FINISHED: u16 = 3;
+const WAITERS: u16 = 1 << 2;
+const ABANDONED: u16 = 1 << 3;
+const OBSERVED: u16 = 1 << 4;
+const FAILED: u16 = 1 << 5;
+const TAKEN: u16 = 1 << 6;
+const LENT: u16 = 1 << 7;
+const SENT: u16 = 1 << 8;
 
 /// Where a future is in its life, as in [PEP 3148](https://peps.python.org/pep-3148/#future-objects).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +71,7 @@ pub enum State {
 
 /// The word as it was at one moment.
 #[derive(Clone, Copy)]
-pub(crate) struct Snapshot(u8);
+pub(crate) struct Snapshot(u16);
 
 impl Snapshot {
     pub(crate) fn state(self) -> State {
@@ -85,6 +89,11 @@ impl Snapshot {
 
     pub(crate) fn has_waiters(self) -> bool {
         self.0 & WAITERS != 0
+    }
+
+    /// Whether it is pending, and a worker elsewhere may have started it.
+    pub(crate) fn is_sent(self) -> bool {
+        self.0 & SENT != 0
     }
 
     pub(crate) fn is_abandoned(self) -> bool {
@@ -127,14 +136,16 @@ pub(crate) enum Cancel {
     Already,
     /// It is running or finished.
     TooLate,
+    /// It was sent to where it may have started: the one that sent it has to be asked.
+    Sent,
 }
 
 /// The word itself; see the head of this file.
-pub(crate) struct StateWord(AtomicU8);
+pub(crate) struct StateWord(AtomicU16);
 
 impl StateWord {
     pub(crate) fn new() -> Self {
-        Self(AtomicU8::new(PENDING))
+        Self(AtomicU16::new(PENDING))
     }
 
     /// Acquire: pairs with the Release in `finish`, so that whoever sees `FINISHED` also sees the outcome.
@@ -157,9 +168,30 @@ impl StateWord {
             Ok(before) => Cancel::Won(before),
             Err(now) => match now.state() {
                 State::Cancelled => Cancel::Already,
+                State::Pending => Cancel::Sent,
                 _ => Cancel::TooLate,
             },
         }
+    }
+
+    /// Says that from now on a worker elsewhere may start it. False if it is not pending any more.
+    pub(crate) fn send(&self) -> bool {
+        self.leave_pending(SENT).is_ok()
+    }
+
+    /// Starts a future that was sent; for whoever knows that nobody cancels it. `None` if it was not sent.
+    pub(crate) fn sent_to_running(&self) -> Option<Snapshot> {
+        self.leave_sent(RUNNING)
+    }
+
+    /// Cancels a future that was sent; for whoever knows that nobody starts it.
+    pub(crate) fn sent_to_cancelled(&self) -> Option<Snapshot> {
+        self.leave_sent(CANCELLED)
+    }
+
+    /// Makes a future that was sent an ordinary pending one; for whoever knows that nobody starts it.
+    pub(crate) fn sent_to_pending(&self) -> Option<Snapshot> {
+        self.leave_sent(PENDING)
     }
 
     /// Ends a running future; only the caller that was told [`Start::Run`] may do so, and only once.
@@ -214,10 +246,10 @@ impl StateWord {
     }
 
     /// Moves from PENDING to `target`, keeping the flags.
-    fn leave_pending(&self, target: u8) -> Result<Snapshot, Snapshot> {
+    fn leave_pending(&self, target: u16) -> Result<Snapshot, Snapshot> {
         let mut now = self.0.load(Ordering::Relaxed);
         loop {
-            if now & STATE != PENDING {
+            if now & (STATE | SENT) != PENDING {
                 // Acquire, so that "too late" and "already" come with what the winner wrote.
                 return Err(self.load());
             }
@@ -236,5 +268,18 @@ impl StateWord {
                 Err(actual) => now = actual,
             }
         }
+    }
+
+    /// Moves from PENDING with SENT to `target` without, keeping the other flags. `None` if it was not sent.
+    fn leave_sent(&self, target: u16) -> Option<Snapshot> {
+        let mut now = self.0.load(Ordering::Relaxed);
+        while now & SENT != 0 {
+            let after = now & !SENT | target;
+            match self.0.compare_exchange_weak(now, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(before) => return Some(Snapshot(before)),
+                Err(actual) => now = actual,
+            }
+        }
+        None
     }
 }

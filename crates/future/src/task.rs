@@ -96,6 +96,38 @@ impl<W: Work> PackagedTask<W> {
         won
     }
 
+    /// Says that from now on a worker elsewhere may start the task, without this process knowing: until one of the
+    /// methods below is called, its future asks the [`Remote`](crate::Remote) of its [pool](Self::set_pool) whether it has
+    /// started, and has it taken back in order to be cancelled. False if it was cancelled or started before.
+    #[must_use = "if false, the task must not be started elsewhere"]
+    pub fn send(&self) -> bool {
+        self.core.header().send()
+    }
+
+    /// Marks the future of a task that was [sent](Self::send) as running. True if the caller now owes it an outcome.
+    #[must_use = "if true, the future waits for `complete`"]
+    pub fn start_sent(&self) -> bool {
+        let won = self.core.header().start_sent();
+        if won {
+            // Release: as in `start`.
+            self.started.store(true, Ordering::Release);
+        }
+        won
+    }
+
+    /// Makes a task that was [sent](Self::send) an ordinary pending one, which no worker elsewhere has started or will. False
+    /// if it was cancelled.
+    #[must_use = "if false, the task must not be started"]
+    pub fn take_back(&self) -> bool {
+        self.core.header().take_back()
+    }
+
+    /// Whether somebody waits for the future, or has left a callback with it.
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.core.header().snapshot().has_waiters()
+    }
+
     /// Completes a future that [`start`](Self::start) has marked as running; without effect on any other.
     pub fn complete(&self, outcome: Result<W::Output, TaskError>) {
         if !self.started.swap(false, Ordering::Acquire) {

@@ -27,7 +27,7 @@ pub(crate) fn wait_for(cell: &dyn AnyCell, deadline: Deadline) -> bool {
     } else if deadline.has_passed() {
         return header.is_done();
     }
-    if spin::until(|| header.is_done()) {
+    if poll(header) {
         return true;
     }
     let signal = Signal::new();
@@ -39,6 +39,15 @@ pub(crate) fn wait_for(cell: &dyn AnyCell, deadline: Deadline) -> bool {
     }
     header.deregister(key);
     header.is_done()
+}
+
+/// Looks for a moment whether the future ends, before the thread goes to sleep.
+fn poll(header: &Header) -> bool {
+    let done = || header.is_done();
+    match header.remote() {
+        Some(remote) => remote.poll_until(&done),
+        None => spin::until(done),
+    }
 }
 
 /// Does the work of a task that waits in the queue of the pool that this thread works for.

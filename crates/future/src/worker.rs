@@ -16,7 +16,7 @@ use std::{
 
 use crate::task::Ran;
 
-/// Names a pool whose workers run tasks in this process.
+/// Names a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolId(usize);
 
@@ -30,6 +30,10 @@ impl PoolId {
     }
 
     pub(crate) const NONE: usize = 0;
+
+    pub(crate) const fn from_number(number: usize) -> Self {
+        Self(number)
+    }
 
     pub(crate) fn get(self) -> usize {
         self.0

@@ -70,6 +70,7 @@ pub struct Builder {
     environment: Vec<(OsString, Option<OsString>)>,
     directory: Option<PathBuf>,
     forward_stderr: bool,
+    shared_memory: bool,
     drop_policy: DropPolicy,
 }
 
@@ -118,6 +119,7 @@ impl Builder {
             environment: Vec::new(),
             directory: None,
             forward_stderr: true,
+            shared_memory: true,
             drop_policy: DropPolicy::default(),
         }
     }
@@ -253,6 +255,17 @@ impl Builder {
         self
     }
 
+    /// Whether tasks and results travel in memory that the pool shares with each worker, which they do by default, or over a
+    /// socket.
+    ///
+    /// Without it, a task costs some twenty microseconds rather than about one, and no task is sent to a worker before that
+    /// is free. Where the system has no such memory, or a limit on the size of files (`RLIMIT_FSIZE`) is in the way, it is not
+    /// used whatever is said here.
+    pub fn shared_memory(mut self, shared_memory: bool) -> Self {
+        self.shared_memory = shared_memory;
+        self
+    }
+
     /// What becomes of the tasks when the pool is dropped.
     pub fn drop_policy(mut self, policy: DropPolicy) -> Self {
         self.drop_policy = policy;
@@ -304,6 +317,7 @@ impl Builder {
             environment: self.environment,
             directory: self.directory,
             forward_stderr: self.forward_stderr,
+            shared_memory: self.shared_memory,
         };
         let supervisor =
             Supervisor::new(config, image).map_err(|error| BuildError::Io(Arc::new(error)))?;
@@ -377,6 +391,7 @@ pub(crate) struct Config {
     pub(crate) environment: Vec<(OsString, Option<OsString>)>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) forward_stderr: bool,
+    pub(crate) shared_memory: bool,
 }
 
 impl Config {

@@ -70,6 +70,10 @@ pub(crate) enum Kind {
     Failed = 50,
     /// The process is about to die, and of what.
     LastWords = 51,
+    /// The task was taken back before it was started.
+    Skipped = 52,
+    /// There is something to be read in the memory that is shared.
+    Bell = 53,
     // From the fork server.
     /// The worker has been started.
     Forked = 64,
@@ -95,6 +99,8 @@ impl Kind {
             49 => Self::Finished,
             50 => Self::Failed,
             51 => Self::LastWords,
+            52 => Self::Skipped,
+            53 => Self::Bell,
             64 => Self::Forked,
             65 => Self::NotForked,
             66 => Self::Ended,
@@ -138,18 +144,33 @@ impl From<ProtocolError> for io::Error {
     }
 }
 
-struct Header {
-    kind: Kind,
-    id: u64,
-    length: u64,
+/// The header of a frame, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    pub(crate) id: u64,
+    /// In a ring: which claim is the task's, and whether the body is elsewhere. Zero on a socket.
+    pub(crate) place: u32,
+    pub(crate) length: u64,
 }
 
 impl Header {
+    /// The header of a frame that comes over a socket.
     fn parse(bytes: [u8; HEADER_SIZE]) -> Result<Self, ProtocolError> {
+        let header = Self::parse_placed(bytes)?;
+        if header.place != 0 {
+            let Self { kind, place, .. } = header;
+            return Err(ProtocolError(format!("a {kind:?} frame with {place:#x} for zero")));
+        }
+        Ok(header)
+    }
+
+    /// The header of a frame that comes through a ring.
+    pub(crate) fn parse_placed(bytes: [u8; HEADER_SIZE]) -> Result<Self, ProtocolError> {
         let mut fields = Fields(&bytes);
         let magic: [u8; 2] = fields.array()?;
         let [version, kind] = fields.array()?;
-        let zero = fields.u32()?;
+        let place = fields.u32()?;
         let (id, length) = (fields.u64()?, fields.u64()?);
         if magic != MAGIC {
             return Err(ProtocolError(format!("not a frame: begins with {magic:02x?}")));
@@ -161,14 +182,19 @@ impl Header {
         }
         let kind = Kind::from_byte(kind)
             .ok_or_else(|| ProtocolError(format!("a frame of unknown kind {kind}")))?;
-        if zero != 0 {
-            return Err(ProtocolError(format!("a {kind:?} frame with {zero:#x} for zero")));
-        }
         if length > kind.length_max() {
             return Err(ProtocolError(format!("a {kind:?} frame of {length} bytes")));
         }
-        Ok(Self { kind, id, length })
+        Ok(Self { kind, id, place, length })
     }
+}
+
+/// The header of a complete frame with another `place`.
+pub(crate) fn placed_header(frame: &[u8], place: u32) -> [u8; HEADER_SIZE] {
+    let mut header = [0; HEADER_SIZE];
+    header.copy_from_slice(&frame[..HEADER_SIZE]);
+    header[4..8].copy_from_slice(&place.to_le_bytes());
+    header
 }
 
 /// A frame in the making: the header is put in front of the body when that is complete.

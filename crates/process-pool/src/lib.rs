@@ -24,6 +24,7 @@ compile_error!("concurrent-futures-process-pool is for Linux; elsewhere, use the
 #[expect(unsafe_code, reason = "runs before `main`, and calls what would have run there")]
 mod boot;
 mod builder;
+mod channel;
 #[expect(unsafe_code, reason = "a signal handler, and the stack that it runs on")]
 mod crash;
 mod frame;
@@ -31,10 +32,14 @@ mod frame;
 mod image;
 mod message;
 mod pool;
+#[expect(unsafe_code, reason = "maps memory")]
+mod region;
+mod ring;
 #[expect(unsafe_code, reason = "forks, and takes over descriptors that come in messages")]
 mod server;
 mod stats;
 mod supervisor;
+mod sync;
 #[expect(unsafe_code, reason = "system calls")]
 mod sys;
 mod transport;

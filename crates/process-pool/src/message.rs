@@ -61,20 +61,24 @@ fn read_optional_call(mut fields: Fields<'_>) -> Result<Option<Call>, ProtocolEr
 pub(crate) struct Configure {
     /// How many bytes of stack tasks have.
     pub(crate) stack_size: u64,
+    /// Whether tasks come through shared memory, whose descriptor travels with the frame.
+    pub(crate) shared_memory: bool,
     /// What is to be done before the first task.
     pub(crate) initializer: Option<Call>,
 }
 
 impl Configure {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let frame = FrameBuilder::new(Kind::Configure, 0).u64(self.stack_size);
+        let frame = FrameBuilder::new(Kind::Configure, 0)
+            .u64(self.stack_size)
+            .u8(self.shared_memory.into());
         write_optional_call(frame, self.initializer.as_ref()).finish()
     }
 
     pub(crate) fn decode(frame: &Frame) -> Result<Self, ProtocolError> {
         let mut fields = Fields(&frame.body);
-        let stack_size = fields.u64()?;
-        Ok(Self { stack_size, initializer: read_optional_call(fields)? })
+        let (stack_size, shared_memory) = (fields.u64()?, fields.u8()? != 0);
+        Ok(Self { stack_size, shared_memory, initializer: read_optional_call(fields)? })
     }
 }
 

@@ -17,8 +17,8 @@ use std::{
     collections::{HashMap, VecDeque},
     ffi::{CStr, CString},
     fs::File,
-    io::{self, IoSliceMut, Write},
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    io::{self, Write},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     os::unix::ffi::OsStringExt,
     process,
     time::{Duration, Instant},
@@ -36,7 +36,7 @@ use nix::{
             sigaction, sigprocmask,
         },
         signalfd::{SfdFlags, SignalFd},
-        socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg, sockopt},
+        socket::{MsgFlags, getsockopt, sockopt},
     },
     unistd::{Pid, dup2_stderr, dup2_stdin, getppid, setpgid},
 };
@@ -142,7 +142,7 @@ impl Inbox {
 
     fn read(&mut self, flags: MsgFlags) -> io::Result<Read> {
         let Self { socket, decoder, fds } = self;
-        decoder.read(|buffer| receive_with_fds(socket, buffer, fds, flags))
+        decoder.read(|buffer| sys::receive_with_fds(socket.as_fd(), buffer, fds, flags))
     }
 
     /// Runs `f`, and is killed if the pool goes away meanwhile, which sends nothing at that time.
@@ -162,26 +162,6 @@ impl Inbox {
         fcntl(fd, FcntlArg::F_SETFL(OFlag::empty())).ok();
         result
     }
-}
-
-fn receive_with_fds(
-    socket: &Socket,
-    buffer: &mut [u8],
-    fds: &mut VecDeque<OwnedFd>,
-    flags: MsgFlags,
-) -> io::Result<usize> {
-    let mut space = nix::cmsg_space!([RawFd; 16]);
-    let mut buffers = [IoSliceMut::new(buffer)];
-    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-    let fd = socket.as_fd().as_raw_fd();
-    let received = recvmsg::<()>(fd, &mut buffers, Some(&mut space), flags)?;
-    for message in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(received) = message {
-            // SAFETY: the kernel has just made these for this process, and nobody else knows of them.
-            fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-        }
-    }
-    Ok(received.bytes)
 }
 
 fn unexpected(frame: &Frame) -> ProtocolError {

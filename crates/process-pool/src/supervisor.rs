@@ -20,23 +20,25 @@ use std::{
     io,
     num::NonZeroUsize,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use concurrent_futures_executor::{
     Entry, Refusal, Shutdown, ShutdownError, StillRunning, SubmitError, Task, Wait,
-    future::{Blocked, BrokenExecutor, TaskError},
+    future::{Blocked, BrokenExecutor, FutureId, Remote, RemotePool, TaskError},
 };
 
 use crate::{
     builder::Config,
-    frame::{FrameBuilder, Kind, ProtocolError, Read},
+    channel::{ELSEWHERE, Patience, PoolEnd, split_frame},
+    frame::{FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
     message::{CallSite, Ending},
+    region::Region,
     stats::PoolStats,
     sys,
 };
@@ -47,11 +49,14 @@ mod link;
 mod post_mortem;
 mod reactor;
 mod table;
+mod traffic;
+mod window;
 
-use effects::Effects;
-use link::{Link, lock};
+use effects::{Body, Effects};
+use link::Link;
+pub(crate) use link::lock;
 use reactor::{Reactor, Source};
-use table::{Queued, Table};
+use table::{Answer, Queued, Table};
 
 /// How many threads of the crew wait for events when there are none. One is not enough, since it would have to start
 /// another for each result.
@@ -60,7 +65,16 @@ const WAITING_MAX: usize = 2;
 /// The stack of a thread of the crew is for the user's callbacks and decoding.
 const STACK_SIZE: usize = 2 << 20;
 
+/// How often somebody looks for answers for which no bell rings.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How many tasks wait in the queue, or a multiple of it, when whoever submits one more looks for answers.
+const QUEUED_PER_LOOK: usize = 16;
+
 thread_local! {
+    /// Whether it has paid lately for this thread to look for results rather than to sleep.
+    static PATIENCE: Cell<Patience> = const { Cell::new(Patience::new()) };
+
     /// The supervisor that this thread is of the crew of, as an address that is only compared.
     static CREW_OF: Cell<usize> = const { Cell::new(0) };
 }
@@ -84,10 +98,19 @@ pub(crate) struct Supervisor {
     state: Mutex<State>,
     /// The crew has shrunk, or the table has ended.
     changed: Condvar,
-    next_task: AtomicU64,
+    /// The links to workers that share memory, by number.
+    links: Mutex<Links>,
+    /// How many threads look for answers in the place of the crew.
+    pollers: AtomicUsize,
+    /// What guests have left to the crew.
+    deferred: Mutex<Vec<Effects>>,
+    /// How the futures of its tasks find it.
+    remote: RemotePool,
     /// The process that the crew is in. A process forked from it has none.
     pid: u32,
 }
+
+type Links = Arc<Vec<(u64, Arc<Link>)>>;
 
 #[derive(Default)]
 struct State {
@@ -102,6 +125,8 @@ struct Crew {
     waiting: usize,
     /// Until when the one that began to wait last is going to.
     until: Option<Instant>,
+    /// One of them looks for answers now and then, or was woken to do so.
+    looks: bool,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -118,11 +143,14 @@ pub(crate) fn call_site(image: &Image, entry: Entry) -> Option<CallSite> {
 impl Supervisor {
     pub(crate) fn new(config: Config, image: &'static Image) -> io::Result<Arc<Self>> {
         let cx = Context { config, image, reactor: Reactor::new()? };
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
             cx,
             state: Mutex::default(),
             changed: Condvar::new(),
-            next_task: AtomicU64::new(1),
+            links: Mutex::default(),
+            pollers: AtomicUsize::new(0),
+            deferred: Mutex::default(),
+            remote: RemotePool::new(Weak::<Self>::clone(this)),
             pid: std::process::id(),
         }))
     }
@@ -137,14 +165,31 @@ impl Supervisor {
         change: impl FnOnce(&mut Table, &Context, &mut Effects) -> R,
     ) -> (R, Effects) {
         let mut fx = Effects::default();
-        let mut state = lock(&self.state);
-        let result = change(&mut state.table, &self.cx, &mut fx);
-        state.table.advance(&self.cx, &mut fx);
-        self.after_change(&state);
+        let result = self.change_with(&mut fx, change);
         (result, fx)
     }
 
-    fn after_change(&self, state: &State) {
+    /// As `change`, with more of the same effects.
+    fn change_with<R>(
+        &self,
+        fx: &mut Effects,
+        change: impl FnOnce(&mut Table, &Context, &mut Effects) -> R,
+    ) -> R {
+        let mut state = lock(&self.state);
+        let result = change(&mut state.table, &self.cx, fx);
+        state.table.advance(&self.cx, fx);
+        self.after_change(&mut state);
+        result
+    }
+
+    fn after_change(&self, state: &mut State) {
+        if let Some(links) = state.table.changed_links() {
+            *lock(&self.links) = Arc::new(links);
+        }
+        if state.table.may_have_silent_answers() && !state.crew.looks {
+            state.crew.looks = true;
+            self.cx.reactor.wake();
+        }
         if state.table.has_ended() {
             self.changed.notify_all();
             self.cx.reactor.wake();
@@ -178,7 +223,8 @@ impl Supervisor {
         if let Some(reason) = refusal(&lock(&self.state).table) {
             return Err(SubmitError::new(reason, task));
         }
-        let id = self.next_task.fetch_add(1, Ordering::Relaxed);
+        task.set_pool(self.remote.id());
+        let id = u64::from(task.id());
         let mut frame = site.write(FrameBuilder::new(Kind::Task, id));
         // Here, since this is the user's code as well, and so that whoever submits much waits for it himself.
         if let Err(error) = task.encode_argument(frame.body()) {
@@ -203,9 +249,13 @@ impl Supervisor {
         }
         state.table.enqueue(queued);
         state.table.advance(&self.cx, &mut fx);
-        self.after_change(&state);
+        self.after_change(&mut state);
+        let waiting = state.table.waiting();
         drop(state);
-        fx.perform();
+        self.perform_as_guest(fx);
+        if waiting > 0 && waiting.is_multiple_of(QUEUED_PER_LOOK) {
+            self.look_as_guest();
+        }
         Ok(())
     }
 
@@ -233,9 +283,9 @@ impl Supervisor {
         self.open(&mut state).map_err(|error| Refusal::NoWorker(Arc::new(error)))?;
         state.table.prestart(count);
         state.table.advance(&self.cx, &mut fx);
-        self.after_change(&state);
+        self.after_change(&mut state);
         drop(state);
-        fx.perform();
+        self.perform_in_passing(fx);
         Ok(())
     }
 
@@ -244,7 +294,7 @@ impl Supervisor {
             return;
         }
         let ((), fx) = self.change(|table, cx, fx| table.stop(cx, signal, fx));
-        fx.perform();
+        self.perform_in_passing(fx);
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) -> Result<(), ShutdownError> {
@@ -253,7 +303,7 @@ impl Supervisor {
         }
         let start = Instant::now();
         let ((), fx) = self.change(|table, _, fx| table.close(how.cancels_futures(), fx));
-        fx.perform();
+        self.perform_in_passing(fx);
         let deadline = match how.waits() {
             Wait::No => return Ok(()),
             Wait::For(timeout) => start.checked_add(timeout),
@@ -340,12 +390,26 @@ impl Supervisor {
             }
             state.crew.waiting += 1;
             let deadline = state.table.deadline(&self.cx);
-            state.crew.until = deadline;
+            let mut until = deadline;
+            let looks = state.table.may_have_silent_answers();
+            if looks {
+                state.crew.looks = true;
+                let next = Instant::now() + LOOK_INTERVAL;
+                until = Some(deadline.map_or(next, |deadline| deadline.min(next)));
+            }
+            state.crew.until = until;
             drop(state);
-            let source = self.cx.reactor.wait(deadline);
-            lock(&self.state).crew.waiting -= 1;
-            if let Some(source) = source {
-                self.handle(source);
+            let source = self.cx.reactor.wait(until);
+            let mut state = lock(&self.state);
+            state.crew.waiting -= 1;
+            if looks {
+                state.crew.looks = false;
+            }
+            drop(state);
+            match source {
+                Some(source) => self.handle(source),
+                None if looks => self.look(),
+                None => {}
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 let ((), fx) = self.change(|table, cx, _| table.expire(cx, Instant::now()));
@@ -354,8 +418,32 @@ impl Supervisor {
         }
     }
 
+    /// Looks for answers for which no bell has rung.
+    fn look(self: &Arc<Self>) {
+        let mut some = false;
+        for (id, link) in self.links().iter() {
+            while let Some(fx) = self.drain(*id, link) {
+                some = true;
+                self.perform(fx);
+            }
+        }
+        if !some {
+            let (some, fx) = self.change(|table, cx, fx| table.nothing_was_there(cx, fx));
+            self.perform(fx);
+            if some {
+                self.look();
+            }
+        }
+    }
+
+    fn links(&self) -> Links {
+        Arc::clone(&lock(&self.links))
+    }
+
     /// Does what takes the user's time, after making sure that somebody else is there for what happens meanwhile.
     fn perform(self: &Arc<Self>, fx: Effects) {
+        let mut fx = fx;
+        self.prepare(&mut fx);
         if fx.is_empty() {
             return;
         }
@@ -371,9 +459,97 @@ impl Supervisor {
         fx.perform();
     }
 
+    /// Does what can be done by any thread, and is not the user's: wakes workers, and takes long tasks to where they belong.
+    fn prepare(&self, fx: &mut Effects) {
+        loop {
+            fx.wake_workers();
+            let transfers = fx.take_transfers();
+            if transfers.is_empty() {
+                return;
+            }
+            for transfer in transfers {
+                let outcome = transfer.perform();
+                self.change_with(fx, |table, cx, fx| table.transferred(cx, &transfer, outcome, fx));
+            }
+        }
+    }
+
+    /// For a thread that called a method of the pool that may run callbacks.
+    fn perform_in_passing(&self, mut fx: Effects) {
+        self.prepare(&mut fx);
+        fx.perform();
+    }
+
+    /// For a thread that submits a task, or waits for a result.
+    fn perform_as_guest(&self, mut fx: Effects) {
+        self.prepare(&mut fx);
+        fx.perform_as_guest();
+        if !fx.is_empty() {
+            lock(&self.deferred).push(fx);
+            self.cx.reactor.wake();
+        }
+    }
+
+    /// Reads all answers that are there.
+    fn look_as_guest(&self) {
+        for (id, link) in self.links().iter() {
+            if link.shared().is_some_and(PoolEnd::has_answers)
+                && let Some(fx) = self.drain(*id, link)
+            {
+                self.perform_as_guest(fx);
+            }
+        }
+    }
+
+    /// Reads the answers that are in the memory shared with a worker. `None` if there are none.
+    fn drain(&self, id: u64, link: &Link) -> Option<Effects> {
+        let end = link.shared()?;
+        // Held until the table has been changed, so that another thread does not come first with a later answer.
+        let mut receiving = lock(&end.receiving);
+        if !end.has_answers() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let answers = end
+            .receive(&mut receiving, &mut bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|()| answers(end, &bytes));
+        let mut fx = Effects::with_bytes(bytes);
+        // It may wait for room.
+        if end.must_wake() {
+            end.wake();
+        }
+        self.change_with(&mut fx, |table, cx, fx| {
+            let outcome = answers.and_then(|answers| {
+                let outcome = table.worker_answered(cx, id, answers, fx);
+                outcome.map_err(|error| error.to_string())
+            });
+            if let Err(error) = outcome {
+                table.worker_raved(cx, id, error);
+            }
+        });
+        Some(fx)
+    }
+
+    /// Reads what a worker has put into the shared memory, until there is nothing more.
+    fn drain_all(self: &Arc<Self>, id: u64, link: &Link) {
+        loop {
+            while let Some(fx) = self.drain(id, link) {
+                self.perform(fx);
+            }
+            if !lock(&self.state).table.expect_bell(id) {
+                return;
+            }
+        }
+    }
+
     fn handle(self: &Arc<Self>, source: Source) {
         match source {
-            Source::Wake => {}
+            Source::Wake => {
+                for fx in std::mem::take(&mut *lock(&self.deferred)) {
+                    self.perform(fx);
+                }
+            }
             Source::Link(id) => {
                 let (link, is_server) = {
                     let state = lock(&self.state);
@@ -381,7 +557,12 @@ impl Supervisor {
                 };
                 let Some(link) = link else { return };
                 link.flush(&self.cx.reactor);
-                if is_server { self.listen_to_server(id, &link) } else { self.listen(id, &link) }
+                if is_server {
+                    self.listen_to_server(id, &link);
+                } else {
+                    self.listen(id, &link);
+                    self.drain_all(id, &link);
+                }
             }
             Source::Stderr(id) => self.collect_stderr(id),
             Source::Process(id) => {
@@ -513,6 +694,9 @@ impl Supervisor {
                 break;
             }
         }
+        while let Some(more) = self.drain(id, &link) {
+            fx.append(more);
+        }
         // What it wrote. Whoever else writes to that is not waited for.
         stderr.read(self.cx.output(fx));
         let ((), more) = self.change(|table, cx, fx| table.settle(cx, id, ending, fx));
@@ -540,6 +724,88 @@ impl Supervisor {
         fx.append(more);
         self.perform(fx);
     }
+}
+
+/// The answers that these bytes are.
+fn answers(end: &PoolEnd<Region>, bytes: &[u8]) -> Result<Vec<Answer>, String> {
+    let mut answers = Vec::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let start = bytes.len() - rest.len() + HEADER_SIZE;
+        let (header, body, after) = split_frame(rest).map_err(|error| error.to_string())?;
+        let body = if header.place & ELSEWHERE == 0 {
+            Body::Range(start..start + body.len())
+        } else {
+            let body = end.region().take_answer(header.length);
+            end.long_answer_was_read();
+            Body::Whole(body.map_err(|error| format!("its result cannot be read: {error}"))?)
+        };
+        answers.push(Answer { kind: header.kind, id: header.id, body });
+        rest = after;
+    }
+    Ok(answers)
+}
+
+impl Remote for Supervisor {
+    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> bool {
+        std::process::id() == self.pid && lock(&self.state).table.revoke(task, cancel)
+    }
+
+    fn has_started(&self, task: FutureId) -> bool {
+        lock(&self.state).table.has_started_task(task)
+    }
+
+    fn poll_until(&self, done: &dyn Fn() -> bool) -> bool {
+        let mut patience = PATIENCE.get();
+        let left = patience.is_left() && std::process::id() == self.pid;
+        if !left || !self.begin_polling() {
+            PATIENCE.set(patience);
+            return done();
+        }
+        let paid = patience.look(|| {
+            done() || {
+                self.look_as_guest();
+                done()
+            }
+        });
+        PATIENCE.set(patience);
+        self.end_polling();
+        paid || done()
+    }
+}
+
+impl Supervisor {
+    /// False if there are as many threads that look as there may be.
+    fn begin_polling(&self) -> bool {
+        // Relaxed: the table's lock orders all that depends on it.
+        if self.pollers.fetch_add(1, Ordering::Relaxed) >= pollers_max() {
+            self.pollers.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        lock(&self.state).table.silence_bells();
+        true
+    }
+
+    fn end_polling(&self) {
+        loop {
+            {
+                let mut state = lock(&self.state);
+                let others = self.pollers.fetch_sub(1, Ordering::Relaxed) - 1;
+                if others > 0 || !state.table.expect_bells(false) {
+                    self.after_change(&mut state);
+                    return;
+                }
+                self.pollers.fetch_add(1, Ordering::Relaxed);
+            }
+            self.look_as_guest();
+        }
+    }
+}
+
+/// Half of the cores: for each thread that looks there should be one for a worker.
+fn pollers_max() -> usize {
+    static MAX: OnceLock<usize> = OnceLock::new();
+    *MAX.get_or_init(|| thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
 }
 
 fn refusal(table: &Table) -> Option<Refusal> {

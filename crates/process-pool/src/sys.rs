@@ -2,12 +2,15 @@
 
 use std::{
     ffi::CStr,
-    io,
+    io::{self, IoSliceMut},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     path::PathBuf,
 };
 
-use nix::unistd::Pid;
+use nix::{
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
+    unistd::Pid,
+};
 
 use crate::message::Ending;
 
@@ -123,4 +126,40 @@ pub(crate) fn reap(pid: Pid) -> Ending {
     } else {
         Ending::Signaled(libc::WTERMSIG(status))
     }
+}
+
+/// Sleeps while the word, which may be in memory that is shared with another process, has this value.
+#[cfg(not(loom))]
+pub(crate) fn futex_wait(word: &std::sync::atomic::AtomicU32, expected: u32) {
+    let forever = std::ptr::null::<libc::timespec>();
+    // SAFETY: the word is there for as long as the call takes; the kernel only reads it.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, forever) };
+}
+
+/// Wakes one thread that sleeps in [`futex_wait`] on the word.
+#[cfg(not(loom))]
+pub(crate) fn futex_wake(word: &std::sync::atomic::AtomicU32) {
+    // SAFETY: the kernel only looks for sleepers at this address.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
+}
+
+/// Receives bytes, and the descriptors that travel with them.
+pub(crate) fn receive_with_fds(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    fds: &mut std::collections::VecDeque<OwnedFd>,
+    flags: MsgFlags,
+) -> io::Result<usize> {
+    let mut space = nix::cmsg_space!([RawFd; 16]);
+    let mut buffers = [IoSliceMut::new(buffer)];
+    let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
+    let received =
+        recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = message {
+            // SAFETY: the kernel has just made these for this process, and nobody else knows of them.
+            fds.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok(received.bytes)
 }

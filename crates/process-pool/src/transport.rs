@@ -4,11 +4,15 @@
 //! tests a double in memory, on which the protocol runs without processes.
 
 use std::{
+    collections::VecDeque,
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    sync::Mutex,
 };
 
 use nix::sys::socket::{MsgFlags, recv, send, sendmsg};
+
+use crate::{supervisor::lock, sys};
 
 /// One end of a connection that carries bytes, in order, both ways.
 pub(crate) trait Transport: Send + Sync {
@@ -32,6 +36,9 @@ pub(crate) enum Blocking {
 pub(crate) struct Socket {
     fd: OwnedFd,
     flags: MsgFlags,
+    /// Descriptors that came with bytes that were received, if any are expected. A worker's end has some; the pool's has
+    /// none, as a worker could send it as many as it may open.
+    descriptors: Option<Mutex<VecDeque<OwnedFd>>>,
 }
 
 impl Socket {
@@ -42,7 +49,17 @@ impl Socket {
             Blocking::Yes => MsgFlags::MSG_NOSIGNAL,
             Blocking::No => MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
         };
-        Self { fd, flags }
+        Self { fd, flags, descriptors: None }
+    }
+
+    /// The same, with [`take_descriptor`](Self::take_descriptor).
+    pub(crate) fn accepting_descriptors(self) -> Self {
+        Self { descriptors: Some(Mutex::default()), ..self }
+    }
+
+    /// The first descriptor that came and was not taken.
+    pub(crate) fn take_descriptor(&self) -> Option<OwnedFd> {
+        lock(self.descriptors.as_ref()?).pop_front()
     }
 }
 
@@ -57,7 +74,13 @@ impl Transport for Socket {
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self.fd.as_raw_fd(), buffer, self.flags - MsgFlags::MSG_NOSIGNAL)?)
+        let flags = self.flags - MsgFlags::MSG_NOSIGNAL;
+        match &self.descriptors {
+            None => Ok(recv(self.fd.as_raw_fd(), buffer, flags)?),
+            Some(descriptors) => {
+                sys::receive_with_fds(self.as_fd(), buffer, &mut lock(descriptors), flags)
+            }
+        }
     }
 }
 

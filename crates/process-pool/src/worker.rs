@@ -13,6 +13,7 @@ use std::{
     process, ptr,
     sync::Arc,
     thread,
+    time::Instant,
 };
 
 use concurrent_futures_executor::{
@@ -27,10 +28,12 @@ use nix::{
 };
 
 use crate::{
+    channel::{ELSEWHERE, INLINE_MAX, LAYOUT, WorkerEnd},
     crash,
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
     message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
+    region::Region,
     sys,
     transport::{Blocking, Socket, Transport, send_all},
 };
@@ -49,12 +52,16 @@ const BUFFER_MAX: usize = 1 << 20;
 
 /// The life of a worker, which has just been forked, or executed.
 pub(crate) fn main(control: OwnedFd) -> ! {
-    let socket = Arc::new(Socket::new(control, Blocking::Yes));
+    let socket = Arc::new(Socket::new(control, Blocking::Yes).accepting_descriptors());
     let Ok(image) = Image::get() else { process::exit(EXIT_PROTOCOL) };
     name_stack_overflow(&socket);
     let mut connection = Connection::new(Arc::clone(&socket) as Arc<dyn Transport>);
-    let configure = match connection.greet(image) {
-        Ok(configure) => configure,
+    let greeted = connection.greet(image).and_then(|configure| {
+        let region = if configure.shared_memory { Some(region(&socket)?) } else { None };
+        Ok((configure, region))
+    });
+    let (configure, region) = match greeted {
+        Ok(greeted) => greeted,
         Err(error) => leave(&error),
     };
     let stack_size = usize::try_from(configure.stack_size).unwrap_or(usize::MAX);
@@ -62,7 +69,7 @@ pub(crate) fn main(control: OwnedFd) -> ! {
     let spawned = thread.spawn(move || {
         // Without it, an overflow is an ordinary fault.
         let _alternate_stack = crash::AltStack::install();
-        match connection.serve(image, configure.initializer.as_ref()) {
+        match connection.serve(image, configure.initializer.as_ref(), region) {
             // Runs what the program wants to be done at its exit, and flushes its output.
             Ok(code) => process::exit(code),
             Err(error) => leave(&error),
@@ -75,6 +82,19 @@ pub(crate) fn main(control: OwnedFd) -> ! {
         process::exit(EXIT_NO_THREAD);
     }
     watch(&socket)
+}
+
+/// The memory that came with the frame that was read last.
+fn region(socket: &Socket) -> io::Result<Region> {
+    let fd = socket.take_descriptor().ok_or_else(|| {
+        // The kernel drops descriptors for which there is no room.
+        io::Error::from_raw_os_error(libc::EMFILE)
+    })?;
+    let region = Region::map(fd)?;
+    if region.layout() != LAYOUT {
+        return Err(ProtocolError(format!("shared memory of layout {}", region.layout())).into());
+    }
+    Ok(region)
 }
 
 /// Has an overflow of the stack reported as what it is, over this connection.
@@ -156,7 +176,12 @@ impl Connection {
     }
 
     /// Runs the initializer, then tasks until it is told to leave. Returns what to exit with.
-    fn serve(&mut self, image: &Image, initializer: Option<&Call>) -> io::Result<i32> {
+    fn serve(
+        &mut self,
+        image: &Image,
+        initializer: Option<&Call>,
+        region: Option<Region>,
+    ) -> io::Result<i32> {
         if let Some(call) = initializer
             && let Err(error) = run_setup(image, call)
         {
@@ -164,6 +189,9 @@ impl Connection {
             return Ok(1);
         }
         self.send(&FrameBuilder::new(Kind::Ready, 0).finish())?;
+        if let Some(region) = region {
+            return self.serve_shared(image, WorkerEnd::new(region));
+        }
         loop {
             let frame = self.read()?;
             match frame.kind {
@@ -175,29 +203,121 @@ impl Connection {
     }
 
     fn run_task(&mut self, image: &Image, frame: &Frame) -> io::Result<()> {
-        let mut fields = Fields(&frame.body);
-        let site = CallSite::read(&mut fields)?;
         self.send(&FrameBuilder::new(Kind::Started, frame.id).finish())?;
-        let reply = std::mem::take(&mut self.reply);
-        let mut reply = FrameBuilder::reuse(reply, Kind::Finished, frame.id);
-        let this = process::id();
-        let outcome = run(image, site, fields.rest(), reply.body());
-        if process::id() != this {
-            // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.
-            sys::exit_now(0);
-        }
-        // What a task prints without a newline would otherwise stay here, and be lost if the next one crashes.
-        drop(io::stdout().flush());
-        let reply = match outcome {
-            Ok(()) => reply.finish(),
-            Err(error) => encode_failure(Kind::Failed, frame.id, &error),
-        };
+        let reply = run_task(image, frame.id, &frame.body, std::mem::take(&mut self.reply))?;
         self.send(&reply)?;
         if reply.capacity() <= BUFFER_MAX {
             self.reply = reply;
         }
         Ok(())
     }
+
+    /// Runs the tasks that come through shared memory.
+    fn serve_shared(&mut self, image: &Image, mut end: WorkerEnd<Region>) -> io::Result<i32> {
+        let bell = FrameBuilder::new(Kind::Bell, 0).finish();
+        let transport = Arc::clone(&self.transport);
+        let mut ring_bell = || {
+            if let Err(error) = send_all(&*transport, &bell) {
+                leave(&error);
+            }
+        };
+        let mut body = Vec::new();
+        let mut reply = Vec::new();
+        let mut cost = Cost::default();
+        loop {
+            if !end.has_next() {
+                cost.pause();
+            }
+            let header = end.next(&mut body, &mut ring_bell)?;
+            cost.resume();
+            match header.kind {
+                Kind::Task if !end.start(&header) => {
+                    let frame = FrameBuilder::new(Kind::Skipped, header.id).finish();
+                    end.answer(&frame, 0, &mut ring_bell)?;
+                }
+                Kind::Task => {
+                    reply = if header.place & ELSEWHERE == 0 {
+                        run_task(image, header.id, &body, reply)?
+                    } else {
+                        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+                        let body = end.region().task(length)?;
+                        run_task(image, header.id, &body, reply)?
+                    };
+                    let mut place = 0;
+                    if reply.len() - HEADER_SIZE > INLINE_MAX {
+                        place = ELSEWHERE;
+                        end.take_long_answer(&mut ring_bell);
+                        if let Err(error) = end.region().put_answer(&reply[HEADER_SIZE..]) {
+                            place = 0;
+                            let error = no_room(reply.len() - HEADER_SIZE, error);
+                            reply = encode_failure(Kind::Failed, header.id, &error);
+                        }
+                    }
+                    // What the pool goes by when it sends tasks ahead, so it comes first.
+                    end.report_cost(cost.measure());
+                    end.answer(&reply, place, &mut ring_bell)?;
+                    if reply.capacity() > BUFFER_MAX {
+                        reply = Vec::new();
+                    }
+                }
+                Kind::Exit => return Ok(0),
+                kind => return Err(ProtocolError(format!("a {kind:?} frame out of turn")).into()),
+            }
+        }
+    }
+}
+
+/// How long tasks take, with one look at the clock for each.
+#[derive(Default)]
+struct Cost {
+    /// When the task that runs, or is about to, began. `None` while there is none.
+    began: Option<Instant>,
+    /// The average, of late, in nanoseconds.
+    average: u64,
+}
+
+impl Cost {
+    fn pause(&mut self) {
+        self.began = None;
+    }
+
+    fn resume(&mut self) {
+        self.began.get_or_insert_with(Instant::now);
+    }
+
+    /// Ends a task, and begins the next. Returns the average.
+    fn measure(&mut self) -> u64 {
+        let now = Instant::now();
+        let began = self.began.replace(now).unwrap_or(now);
+        let nanos = u64::try_from(now.duration_since(began).as_nanos()).unwrap_or(u64::MAX / 4);
+        // Quick to rise: a long task must not be followed by many that were sent ahead in the belief that it is short.
+        self.average = (self.average + nanos.min(u64::MAX / 4)) / 2;
+        self.average
+    }
+}
+
+/// Runs the task that `body` says; the answer is a frame, made in the memory of `reply`.
+fn run_task(image: &Image, id: u64, body: &[u8], reply: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut fields = Fields(body);
+    let site = CallSite::read(&mut fields)?;
+    let mut reply = FrameBuilder::reuse(reply, Kind::Finished, id);
+    let this = process::id();
+    let outcome = run(image, site, fields.rest(), reply.body());
+    if process::id() != this {
+        // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.
+        sys::exit_now(0);
+    }
+    // What a task prints without a newline would otherwise stay here, and be lost if the next one crashes.
+    drop(io::stdout().flush());
+    Ok(match outcome {
+        Ok(()) => reply.finish(),
+        Err(error) => encode_failure(Kind::Failed, id, &error),
+    })
+}
+
+fn no_room(length: usize, error: io::Error) -> TaskError {
+    let what = format!("no room for the {length} bytes of the result in shared memory: {error}");
+    TaskError::failed(what)
 }
 
 fn unexpected(frame: &Frame) -> ProtocolError {

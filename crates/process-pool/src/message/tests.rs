@@ -24,7 +24,11 @@ fn setups_cross() {
     let call =
         Call { site: CallSite { trampoline: 77, function: 0 }, argument: b"argument".to_vec() };
     for initializer in [None, Some(call)] {
-        let configure = Configure { stack_size: 4096, initializer: initializer.clone() };
+        let configure = Configure {
+            stack_size: 4096,
+            shared_memory: initializer.is_some(),
+            initializer: initializer.clone(),
+        };
         assert_eq!(Configure::decode(&frame(&configure.encode())).unwrap(), configure);
         for method in [Method::Fork, Method::Execute] {
             let prepare = Prepare { method, preload: initializer.clone() };

@@ -2,8 +2,11 @@
 //!
 //! Completing a future decodes its result, drops its argument and runs its callbacks: all of it the user's code, which may
 //! take any time, submit the next task, or shut the pool down. None of it may happen under a lock.
+//!
+//! A thread that waits for a result, or submits a task, may come to do this in passing: a guest. It may hold locks of its own,
+//! which callbacks may want; so it completes only what nobody has left a callback with, and leaves the rest to the crew.
 
-use std::os::fd::AsFd;
+use std::{ops::Range, os::fd::AsFd, sync::Arc};
 
 use concurrent_futures_executor::{
     StartedTask, Task,
@@ -15,22 +18,105 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
+use crate::{
+    channel::ELSEWHERE,
+    frame::HEADER_SIZE,
+    supervisor::link::Link,
+};
+
 #[derive(Default)]
 pub(crate) struct Effects {
     completions: Vec<Completion>,
+    /// Where results are that came through a ring.
+    bytes: Vec<u8>,
+    /// Links of workers that are to be woken.
+    wakes: Vec<Arc<Link>>,
+    transfers: Vec<Transfer>,
     output: Vec<u8>,
     broken: Option<(String, BrokenExecutor)>,
 }
 
+/// An encoded result.
+pub(crate) enum Body {
+    /// Among the bytes of the effects.
+    Range(Range<usize>),
+    Whole(Vec<u8>),
+}
+
+/// A task that is too long for a ring, to be put where it belongs and then sent.
+pub(crate) struct Transfer {
+    pub(crate) worker: u64,
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: u64,
+    pub(crate) slot: u32,
+    pub(crate) frame: Arc<Vec<u8>>,
+}
+
+impl Transfer {
+    /// Puts the task in its place, and tells the worker. An error is the task's.
+    pub(crate) fn perform(&self) -> Result<(), TaskError> {
+        let Some(end) = self.link.shared() else { return Ok(()) };
+        let body = &self.frame[HEADER_SIZE..];
+        end.region().put_task(body).map_err(|error| {
+            let length = body.len();
+            TaskError::failed(format!(
+                "no room for the {length} bytes of the argument in shared memory: {error}"
+            ))
+        })?;
+        // The worker is idle, so that there is room. If it says otherwise it is out of its mind, and that will be noticed.
+        end.send_task(&self.frame, self.id, self.slot | ELSEWHERE)
+            .map(drop)
+            .map_err(|error| TaskError::failed(error.to_string()))
+    }
+}
+
 enum Completion {
-    Finished(StartedTask, Vec<u8>),
+    Finished(StartedTask, Body),
     Failed(StartedTask, TaskError),
     Refused(Task, TaskError),
     Cancelled(Task),
 }
 
 impl Effects {
-    pub(crate) fn finish(&mut self, task: StartedTask, result: Vec<u8>) {
+    /// Effects to which these bytes belong.
+    pub(crate) fn with_bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::default() }
+    }
+
+    pub(crate) fn bytes(&self, body: &Body) -> Vec<u8> {
+        match body {
+            Body::Range(range) => self.bytes[range.clone()].to_vec(),
+            Body::Whole(body) => body.clone(),
+        }
+    }
+
+    /// The memory of the bytes, to be used again.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    pub(crate) fn wake(&mut self, link: &Arc<Link>) {
+        self.wakes.push(Arc::clone(link));
+    }
+
+    pub(crate) fn transfer(&mut self, transfer: Transfer) {
+        self.transfers.push(transfer);
+    }
+
+    pub(crate) fn take_transfers(&mut self) -> Vec<Transfer> {
+        std::mem::take(&mut self.transfers)
+    }
+
+    /// Wakes the workers that are to be woken.
+    pub(crate) fn wake_workers(&mut self) {
+        for link in self.wakes.drain(..) {
+            if let Some(end) = link.shared() {
+                end.wake();
+            }
+        }
+    }
+
+    pub(crate) fn finish(&mut self, task: StartedTask, result: Body) {
         self.completions.push(Completion::Finished(task, result));
     }
 
@@ -48,7 +134,16 @@ impl Effects {
 
     /// What `other` has, after what this has.
     pub(crate) fn append(&mut self, mut other: Self) {
-        self.completions.append(&mut other.completions);
+        let start = self.bytes.len();
+        self.bytes.append(&mut other.bytes);
+        for mut completion in other.completions {
+            if let Completion::Finished(_, Body::Range(range)) = &mut completion {
+                *range = start + range.start..start + range.end;
+            }
+            self.completions.push(completion);
+        }
+        self.wakes.append(&mut other.wakes);
+        self.transfers.append(&mut other.transfers);
         self.output.append(&mut other.output);
         self.broken = self.broken.take().or(other.broken);
     }
@@ -67,6 +162,20 @@ impl Effects {
         self.completions.is_empty() && self.output.is_empty() && self.broken.is_none()
     }
 
+    /// Completes what a guest may complete, and keeps the rest.
+    pub(crate) fn perform_as_guest(&mut self) {
+        if !self.output.is_empty() || self.broken.is_some() {
+            return;
+        }
+        for completion in std::mem::take(&mut self.completions) {
+            if completion.is_watched() {
+                self.completions.push(completion);
+            } else {
+                completion.perform(&self.bytes);
+            }
+        }
+    }
+
     /// Does all of it. To be called without any lock.
     pub(crate) fn perform(self) {
         if let Some((executor, error)) = &self.broken {
@@ -77,14 +186,29 @@ impl Effects {
         let mut output = &self.output[..];
         while !output.is_empty() && print(&mut output, Patience::None) {}
         for completion in self.completions {
-            match completion {
-                Completion::Finished(task, result) => task.complete_encoded(&result),
-                Completion::Failed(task, error) => task.fail(error),
-                Completion::Refused(task, error) => task.fail(error),
-                Completion::Cancelled(task) => drop(task.cancel()),
-            }
+            completion.perform(&self.bytes);
         }
         while !output.is_empty() && print(&mut output, Patience::Endless) {}
+    }
+}
+
+impl Completion {
+    /// Whether there may be a callback.
+    fn is_watched(&self) -> bool {
+        match self {
+            Self::Finished(task, _) | Self::Failed(task, _) => task.has_waiters(),
+            Self::Refused(..) | Self::Cancelled(_) => true,
+        }
+    }
+
+    fn perform(self, bytes: &[u8]) {
+        match self {
+            Self::Finished(task, Body::Range(range)) => task.complete_encoded(&bytes[range]),
+            Self::Finished(task, Body::Whole(result)) => task.complete_encoded(&result),
+            Self::Failed(task, error) => task.fail(error),
+            Self::Refused(task, error) => task.fail(error),
+            Self::Cancelled(task) => drop(task.cancel()),
+        }
     }
 }
 

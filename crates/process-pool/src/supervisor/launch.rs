@@ -20,6 +20,7 @@ use nix::{
 use crate::{
     boot::{self, Role},
     message::Prepare,
+    region::Region,
     supervisor::{
         Context,
         link::{Link, Stderr},
@@ -93,7 +94,7 @@ fn executable() -> io::Result<PathBuf> {
 /// Executes the fork server, and sends it what it has to know.
 pub(crate) fn server(cx: &Context, id: u64) -> io::Result<(Arc<Link>, ServerProcess)> {
     let (ours, theirs) = connection()?;
-    let link = Arc::new(Link::new(ours, Source::Link(id)));
+    let link = Arc::new(Link::new(ours, Source::Link(id), None));
     cx.reactor.watch(link.as_fd(), Source::Link(id))?;
     let mut command = Command::new(executable()?);
     command.stdin(Stdio::from(theirs));
@@ -130,7 +131,8 @@ pub(crate) fn worker(cx: &Context, id: u64) -> io::Result<(Arc<Link>, Arc<Stderr
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     // Not for the worker's end, which is to be as programs expect it.
     fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    let link = Arc::new(Link::new(ours, Source::Link(id)));
+    let region = if cx.config.shared_memory { Region::create()? } else { None };
+    let link = Arc::new(Link::new(ours, Source::Link(id), region));
     let stderr = Arc::new(Stderr::new(read));
     cx.reactor.watch(link.as_fd(), Source::Link(id))?;
     cx.reactor.watch(stderr.as_fd(), Source::Stderr(id))?;

@@ -2,7 +2,8 @@
 //! process writes to its standard error.
 //!
 //! Reading and writing have a lock each, so that a large result which is coming in does not hold up a submission. The
-//! order of locks is: decoder of the server, decoder of a worker, the table, an outbox. Nobody waits for a descriptor
+//! order of locks is: decoder of the server, decoder of a worker, the receiving end of its shared memory, the table, an outbox
+//! or the sending end. Nobody waits for a descriptor
 //! with any of them held.
 
 use std::{
@@ -18,7 +19,9 @@ use nix::{
 };
 
 use crate::{
+    channel::PoolEnd,
     frame::{Decoder, Read},
+    region::Region,
     supervisor::reactor::{Reactor, Source},
     transport::{Blocking, Socket, Transport},
 };
@@ -40,6 +43,8 @@ pub(crate) struct Link {
     socket: Socket,
     pub(crate) decoder: Mutex<Decoder>,
     outbox: Mutex<Outbox>,
+    /// The memory that is shared with a worker, if there is any.
+    shared: Option<PoolEnd<Region>>,
 }
 
 #[derive(Default)]
@@ -58,13 +63,18 @@ struct Parcel {
 }
 
 impl Link {
-    pub(crate) fn new(fd: OwnedFd, source: Source) -> Self {
+    pub(crate) fn new(fd: OwnedFd, source: Source, region: Option<Region>) -> Self {
         Self {
             source,
             socket: Socket::new(fd, Blocking::No),
             decoder: Mutex::default(),
             outbox: Mutex::default(),
+            shared: region.map(PoolEnd::new),
         }
+    }
+
+    pub(crate) fn shared(&self) -> Option<&PoolEnd<Region>> {
+        self.shared.as_ref()
     }
 
     /// Sends a frame, as far as there is room, and keeps the rest for `flush`. Never waits.

@@ -13,11 +13,12 @@
 //!
 //! Rules, which the code cites by number:
 //!
-//! 1. A worker is sent a task only when it is idle, and its future is marked as running at that moment. So there is no task
-//!    that was sent and could still be cancelled, and none waits behind another.
+//! 1. A worker that is idle is sent a task, and its future is marked as running at that moment. A worker that is busy may be
+//!    sent more, through shared memory, if its tasks are short; their futures stay pending until the worker has answered what
+//!    was before them, and can be cancelled, or moved to a worker that is idle, until the worker has claimed them.
 //! 2. A worker is in the table until the fork server has reported its end, and by then all that it ever sent has been
-//!    read. So what is known of its task when it leaves the table is all that will ever be known.
-//! 3. A task that the worker has not reported as started is sent to another one, unless it has been unlucky too often.
+//!    read. So what is known of its tasks when it leaves the table is all that will ever be known.
+//! 3. A task that the worker has not started is sent to another one, unless it has been unlucky too often.
 //! 4. The pool breaks when its workers cannot be made ready, and only then.
 //! 5. What runs the user's code goes into [`Effects`].
 
@@ -41,9 +42,10 @@ use crate::{
     stats::PoolStats,
     supervisor::{
         Context,
-        effects::Effects,
+        effects::{Body, Effects},
         launch::{self, ServerProcess},
         link::{Link, Stderr},
+        window::{Hold, Sent, Window},
         post_mortem::{Remains, post_mortem},
     },
 };
@@ -56,7 +58,7 @@ const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// How often a task may be sent to a worker that dies before it has started it.
-const ATTEMPTS_MAX: u32 = 3;
+pub(super) const ATTEMPTS_MAX: u32 = 3;
 
 /// How long a process may take to end after it was told to, or has closed its connection, before it is killed.
 const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
@@ -64,12 +66,12 @@ const DISCONNECTED_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// A task and the frame that carries it, to be sent when a worker is free.
 pub(crate) struct Queued {
-    task: QueuedTask,
-    id: u64,
-    frame: Arc<Vec<u8>>,
+    pub(super) task: QueuedTask,
+    pub(super) id: u64,
+    pub(super) frame: Arc<Vec<u8>>,
 }
 
-enum QueuedTask {
+pub(super) enum QueuedTask {
     Fresh(Task),
     /// Was sent to a worker that died without having started it.
     Moved(StartedTask, u32),
@@ -89,22 +91,23 @@ impl Queued {
     }
 }
 
-/// A task that a worker has.
-struct Sent {
-    task: StartedTask,
-    id: u64,
-    /// To be sent again if the worker dies early. Let go of when it has started.
-    frame: Arc<Vec<u8>>,
-    attempts: u32,
-    /// When the worker said that it has started.
-    began: Option<Instant>,
-}
-
-enum Phase {
+pub(super) enum Phase {
     Starting { greeted: bool },
     Idle { since: Instant },
-    Busy(Sent),
+    /// There is something in its window.
+    Busy,
     Leaving,
+}
+
+/// What a worker has to say of a task.
+pub(crate) struct Answer {
+    pub(crate) kind: Kind,
+    pub(crate) id: u64,
+    pub(crate) body: Body,
+}
+
+pub(super) fn out_of_turn(kind: Kind, about: u64) -> ProtocolError {
+    ProtocolError(format!("a {kind:?} frame about {about} out of turn"))
 }
 
 /// Why the pool kills a worker.
@@ -115,19 +118,22 @@ pub(super) enum Verdict {
     Violation(String),
 }
 
-struct Worker {
-    link: Arc<Link>,
-    stderr: Arc<Stderr>,
-    pid: Option<u32>,
-    phase: Phase,
-    tasks_left: Option<u64>,
+pub(super) struct Worker {
+    pub(super) link: Arc<Link>,
+    pub(super) stderr: Arc<Stderr>,
+    pub(super) pid: Option<u32>,
+    pub(super) phase: Phase,
+    pub(super) window: Window,
+    /// It is in the list of those that have room for more.
+    pub(super) open: bool,
+    pub(super) tasks_left: Option<u64>,
     /// When it is killed if it has not ended.
-    deadline: Option<Instant>,
-    verdict: Option<Verdict>,
-    hung_up: bool,
+    pub(super) deadline: Option<Instant>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) hung_up: bool,
     /// It was sent SIGKILL.
-    condemned: bool,
-    last_words: Option<LastWords>,
+    pub(super) condemned: bool,
+    pub(super) last_words: Option<LastWords>,
 }
 
 struct Server {
@@ -153,10 +159,20 @@ enum ServerPhase {
 
 #[derive(Default)]
 pub(crate) struct Table {
-    queue: VecDeque<Queued>,
-    workers: BTreeMap<u64, Worker>,
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) workers: BTreeMap<u64, Worker>,
     /// Those that are idle; the one that has been for the shortest time is the last, and the next to be sent something.
-    idle: Vec<u64>,
+    pub(super) idle: Vec<u64>,
+    /// Those that are busy and may have room for more. Others may be in it, too.
+    pub(super) open: VecDeque<u64>,
+    /// How many tasks were sent ahead.
+    pub(super) ahead: usize,
+    /// Somebody looks for answers all the time, so that there is no need for bells.
+    pub(super) watched: bool,
+    /// Each answer is worth a bell at the moment.
+    pub(super) each_rings: bool,
+    /// The workers that share memory are not those that they were.
+    links_changed: bool,
     server: Option<Server>,
     next_id: u64,
     /// How many workers to have at least.
@@ -191,20 +207,26 @@ impl Table {
         self.started
     }
 
+    /// How many tasks have not started.
     pub(crate) fn queued(&self) -> usize {
+        self.queue.len() + self.ahead
+    }
+
+    /// How many tasks were not sent to any worker.
+    pub(crate) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// The names of the tasks that workers have.
+    /// The names of the tasks that workers run.
     pub(crate) fn running(&self) -> Vec<&'static str> {
-        self.sent().map(|sent| sent.task.name()).collect()
+        self.sent().filter_map(|sent| match &sent.hold {
+            Hold::Running(task) => Some(task.name()),
+            _ => None,
+        }).collect()
     }
 
     fn sent(&self) -> impl Iterator<Item = &Sent> {
-        self.workers.values().filter_map(|worker| match &worker.phase {
-            Phase::Busy(sent) => Some(sent),
-            _ => None,
-        })
+        self.workers.values().filter_map(|worker| worker.window.running())
     }
 
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
@@ -213,7 +235,7 @@ impl Table {
 
     pub(crate) fn snapshot(&self) -> PoolStats {
         PoolStats {
-            queued: self.queue.len() as u64,
+            queued: self.queued() as u64,
             running: self.sent().count() as u64,
             workers: self.workers.len(),
             idle_workers: self.idle.len(),
@@ -239,6 +261,14 @@ impl Table {
 
     pub(crate) fn server_id(&self) -> Option<u64> {
         self.server.as_ref().map(|server| server.id)
+    }
+
+    /// The links of the workers that share memory, if they have changed since this was asked before.
+    pub(crate) fn changed_links(&mut self) -> Option<Vec<(u64, Arc<Link>)>> {
+        std::mem::take(&mut self.links_changed).then(|| {
+            let links = self.workers.iter().map(|(&id, worker)| (id, Arc::clone(&worker.link)));
+            links.filter(|(_, link)| link.shared().is_some()).collect()
+        })
     }
 
     pub(crate) fn worker_ids(&self) -> Vec<u64> {
@@ -273,6 +303,7 @@ impl Table {
     pub(crate) fn close(&mut self, cancel_futures: bool, fx: &mut Effects) {
         self.closed = true;
         if cancel_futures {
+            self.take_all_back();
             self.empty_queue(fx, |task, stats, fx| {
                 stats.cancelled += 1;
                 fx.cancel(task);
@@ -314,6 +345,13 @@ impl Table {
             return;
         }
         fx.report_broken(&cx.config.name, &error);
+        self.take_all_back();
+        self.refuse_queue(&error, fx);
+        self.broken = Some(error);
+    }
+
+    /// Fails everything in the queue of a pool that is broken.
+    pub(super) fn refuse_queue(&mut self, error: &BrokenExecutor, fx: &mut Effects) {
         for queued in std::mem::take(&mut self.queue) {
             self.stats.failed += 1;
             let error = TaskError::Broken(error.clone());
@@ -322,14 +360,13 @@ impl Table {
                 QueuedTask::Moved(task, _) => fx.fail(task, error),
             }
         }
-        self.broken = Some(error);
     }
 
     // What follows from the present state.
 
     /// Does all that can be done now. To be called after every change.
     pub(crate) fn advance(&mut self, cx: &Context, fx: &mut Effects) {
-        self.dispatch(cx);
+        self.dispatch(cx, fx);
         // If it is closing, and nobody is left to run what is queued, somebody has to be started.
         if !self.is_closing() || !self.queue.is_empty() {
             self.start_workers(cx, fx);
@@ -337,30 +374,6 @@ impl Table {
         // Not otherwise: the above may have broken the pool, and nothing else may happen after that.
         if self.is_closing() && self.queue.is_empty() {
             self.wind_up(cx);
-        }
-    }
-
-    fn dispatch(&mut self, cx: &Context) {
-        while let Some(&id) = self.idle.last()
-            && let Some(queued) = self.queue.pop_front()
-        {
-            let (task, attempts) = match queued.task {
-                // Rule 1.
-                QueuedTask::Fresh(task) => match task.start() {
-                    Some(task) => (task, 1),
-                    None => {
-                        self.stats.cancelled += 1;
-                        continue;
-                    }
-                },
-                QueuedTask::Moved(task, attempts) => (task, attempts + 1),
-            };
-            self.idle.pop();
-            let Some(worker) = self.workers.get_mut(&id) else { continue };
-            let frame = Arc::clone(&queued.frame);
-            worker.link.send(&cx.reactor, frame, Vec::new());
-            let Queued { id, frame, .. } = queued;
-            worker.phase = Phase::Busy(Sent { task, id, frame, attempts, began: None });
         }
     }
 
@@ -374,7 +387,7 @@ impl Table {
             let live = self.live();
             let starting = |worker: &&Worker| matches!(worker.phase, Phase::Starting { .. });
             let free = self.idle.len() + self.workers.values().filter(starting).count();
-            let wanted = self.queue.len() > free || live < self.prestart;
+            let wanted = self.queued() > free || live < self.prestart;
             let max = cx.config.max_workers.get();
             // Those that are about to end do not count, unless they take so long that they pile up.
             if !wanted || live >= max || self.workers.len() >= max.saturating_mul(2) {
@@ -409,12 +422,17 @@ impl Table {
         let Some(server) = &self.server else { return Ok(()) };
         let (link, stderr, fds) = launch::worker(cx, id)?;
         let start = FrameBuilder::new(Kind::Start, id).finish();
-        server.link.send(&cx.reactor, Arc::new(start), fds);
+        let shared_memory = link.shared().map(|end| end.region().as_fd().try_clone_to_owned());
+        let shared_memory: Vec<_> = shared_memory.transpose()?.into_iter().collect();
         let configure = Configure {
             stack_size: cx.config.stack_size as u64,
+            shared_memory: !shared_memory.is_empty(),
             initializer: cx.config.initializer.clone(),
         };
-        link.send(&cx.reactor, Arc::new(configure.encode()), Vec::new());
+        let server_link = Arc::clone(&server.link);
+        self.links_changed = true;
+        server_link.send(&cx.reactor, Arc::new(start), fds);
+        link.send(&cx.reactor, Arc::new(configure.encode()), shared_memory);
         self.workers.insert(
             id,
             Worker {
@@ -422,6 +440,8 @@ impl Table {
                 stderr,
                 pid: None,
                 phase: Phase::Starting { greeted: false },
+                window: Window::default(),
+                open: false,
                 tasks_left: cx.config.tasks_max(id),
                 deadline: None,
                 verdict: None,
@@ -443,7 +463,7 @@ impl Table {
     ) {
         self.failed_starts += 1;
         let healthy = |worker: &Worker| {
-            matches!(worker.phase, Phase::Idle { .. } | Phase::Busy(_)) && worker.verdict.is_none()
+            matches!(worker.phase, Phase::Idle { .. } | Phase::Busy) && worker.verdict.is_none()
         };
         if self.failed_starts >= STARTS_MAX && !self.workers.values().any(healthy) {
             self.break_pool(cx, BrokenExecutor::with_source(what, error), fx);
@@ -479,7 +499,7 @@ impl Table {
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                    send(cx, &server.link, FrameBuilder::new(Kind::Exit, 0));
+                    send_exit(cx, &server.link);
                 }
                 ServerPhase::Starting { .. } => {
                     // It has no worker, and may be busy with what is to be preloaded for none.
@@ -491,12 +511,12 @@ impl Table {
     }
 
     /// Tells a worker to end when it has nothing to do.
-    fn dismiss(&mut self, cx: &Context, id: u64) {
+    pub(super) fn dismiss(&mut self, cx: &Context, id: u64) {
         self.idle.retain(|&idle| idle != id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.phase = Phase::Leaving;
             worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-            send(cx, &worker.link, FrameBuilder::new(Kind::Exit, 0));
+            send_exit(cx, &worker.link);
         }
     }
 
@@ -513,7 +533,7 @@ impl Table {
             if signal != libc::SIGKILL {
                 // It may ignore the signal, because a task has it do so, or this process does.
                 worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                send(cx, &worker.link, FrameBuilder::new(Kind::Exit, 0));
+                send_exit(cx, &worker.link);
             }
         }
         if let Some(server) = &self.server {
@@ -557,61 +577,31 @@ impl Table {
             }
             // It was told to leave before it had said this.
             (Kind::Hello | Kind::Ready | Kind::Unready, Phase::Leaving) => {}
-            (Kind::Started, Phase::Busy(sent)) if sent.id == frame.id && sent.began.is_none() => {
+            // It only has somebody read what is in the shared memory.
+            (Kind::Bell, _) if worker.link.shared().is_some() => {}
+            (Kind::Started, Phase::Busy) if worker.link.shared().is_none() => {
                 Fields(&frame.body).end()?;
-                sent.began = Some(Instant::now());
-                sent.frame = Arc::default();
+                let sent = worker.window.front_mut();
+                match sent.filter(|sent| sent.id == frame.id && sent.began.is_none()) {
+                    Some(sent) => {
+                        sent.began = Some(Instant::now());
+                        sent.frame = Arc::default();
+                    }
+                    None => return Err(out_of_turn(frame.kind, frame.id)),
+                }
             }
-            (Kind::Finished | Kind::Failed, Phase::Busy(sent))
-                if sent.id == frame.id && sent.began.is_some() =>
-            {
-                let outcome = match frame.kind {
-                    Kind::Finished => Ok(frame.body),
-                    _ => Err(decode_failure(&frame)?),
-                };
-                self.task_ended(cx, id, outcome, fx);
+            (Kind::Finished | Kind::Failed, Phase::Busy) if worker.link.shared().is_none() => {
+                let Frame { kind, id: task, body } = frame;
+                let front = worker.window.front_mut();
+                if !front.is_some_and(|sent| sent.id == task && sent.began.is_some()) {
+                    return Err(out_of_turn(kind, task));
+                }
+                let answer = Answer { kind, id: task, body: Body::Whole(body) };
+                self.worker_answered(cx, id, [answer], fx)?;
             }
-            (kind, _) => {
-                let about = frame.id;
-                return Err(ProtocolError(format!("a {kind:?} frame about {about} out of turn")));
-            }
+            (kind, _) => return Err(out_of_turn(kind, frame.id)),
         }
         Ok(())
-    }
-
-    fn task_ended(
-        &mut self,
-        cx: &Context,
-        id: u64,
-        outcome: Result<Vec<u8>, TaskError>,
-        fx: &mut Effects,
-    ) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        // The worker writes nothing now, so what it has written is this task's, and what follows is the next one's.
-        worker.stderr.read(cx.output(fx));
-        worker.stderr.clear();
-        // The worker is free before anybody learns of the result, so that whoever submits the next task then finds it so.
-        let idle = Phase::Idle { since: Instant::now() };
-        let Phase::Busy(sent) = std::mem::replace(&mut worker.phase, idle) else { return };
-        if let Some(left) = &mut worker.tasks_left {
-            *left -= 1;
-        }
-        // One that was told to end by a signal, and has not minded it, has to be told again.
-        if worker.tasks_left == Some(0) || worker.verdict.is_some() {
-            self.dismiss(cx, id);
-        } else {
-            self.idle.push(id);
-        }
-        match outcome {
-            Ok(result) => {
-                self.stats.succeeded += 1;
-                fx.finish(sent.task, result);
-            }
-            Err(error) => {
-                self.stats.failed += 1;
-                fx.fail(sent.task, error);
-            }
-        }
     }
 
     /// What a worker said made no sense. It is killed, since nothing else it says can be relied on.
@@ -693,6 +683,7 @@ impl Table {
     fn remove(&mut self, cx: &Context, id: u64) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
         self.idle.retain(|&idle| idle != id);
+        self.links_changed |= worker.link.shared().is_some();
         cx.reactor.forget(worker.link.as_fd());
         cx.reactor.forget(worker.stderr.as_fd());
         Some(worker)
@@ -700,7 +691,7 @@ impl Table {
 
     /// A worker has ended, and all that it said has been read.
     pub(crate) fn settle(&mut self, cx: &Context, id: u64, ending: Ending, fx: &mut Effects) {
-        let Some(worker) = self.remove(cx, id) else { return };
+        let Some(mut worker) = self.remove(cx, id) else { return };
         let died = post_mortem(&Remains {
             pid: worker.pid,
             verdict: worker.verdict.as_ref(),
@@ -710,26 +701,9 @@ impl Table {
             ending,
         });
         match worker.phase {
-            Phase::Busy(Sent { task, began: Some(began), .. }) => {
-                self.stats.failed += 1;
+            Phase::Busy => {
                 self.stats.worker_deaths += 1;
-                fx.fail(task, TaskError::WorkerDied(died.with_run_time(began.elapsed())));
-            }
-            Phase::Busy(sent) => {
-                self.stats.worker_deaths += 1;
-                let stopped = matches!(worker.verdict, Some(Verdict::Stopped));
-                if stopped || sent.attempts >= ATTEMPTS_MAX {
-                    self.stats.failed += 1;
-                    fx.fail(sent.task, TaskError::WorkerDied(died));
-                } else if let Some(error) = self.broken.clone() {
-                    self.stats.failed += 1;
-                    fx.fail(sent.task, TaskError::Broken(error));
-                } else {
-                    // Rule 3. It has been waiting for longer than the others.
-                    let Sent { task, id, frame, attempts, .. } = sent;
-                    let task = QueuedTask::Moved(task, attempts);
-                    self.queue.push_front(Queued { task, id, frame });
-                }
+                self.dispose(&mut worker, &died, fx);
             }
             // If the server is gone, that is one failure, however many workers it was starting.
             Phase::Starting { .. } if self.has_lost_its_server() => self.stats.worker_deaths += 1,
@@ -814,7 +788,7 @@ impl Table {
                 phase => {
                     if worker.deadline.is_some_and(|deadline| deadline <= now) {
                         let verdict = match phase {
-                            Phase::Busy(_) | Phase::Starting { .. } => Verdict::Disconnected,
+                            Phase::Busy | Phase::Starting { .. } => Verdict::Disconnected,
                             _ => Verdict::Stopped,
                         };
                         self.condemn(cx, id, verdict, libc::SIGKILL);
@@ -836,6 +810,17 @@ fn idle_until(cx: &Context, since: Instant) -> Option<Instant> {
     since.checked_add(cx.config.idle_timeout?)
 }
 
-fn send(cx: &Context, link: &Link, frame: FrameBuilder) {
-    link.send(&cx.reactor, Arc::new(frame.finish()), Vec::new());
+/// Tells a worker or the server to end.
+fn send_exit(cx: &Context, link: &Link) {
+    let frame = FrameBuilder::new(Kind::Exit, 0).finish();
+    match link.shared() {
+        // There is room, since nothing else is sent to a worker that is to end. If not, it is one that will be killed.
+        Some(end) => {
+            drop(end.send(&frame, 0));
+            if end.must_wake() {
+                end.wake();
+            }
+        }
+        None => link.send(&cx.reactor, Arc::new(frame), Vec::new()),
+    }
 }

@@ -26,12 +26,12 @@ impl Conversation {
             let image = Image::get().unwrap();
             let mut connection = Connection::new(Arc::new(theirs));
             let configure = connection.greet(image)?;
-            connection.serve(image, configure.initializer.as_ref())
+            connection.serve(image, configure.initializer.as_ref(), None)
         });
         let mut conversation = Self { transport, decoder: Decoder::default(), worker };
         let hello = conversation.hear(Kind::Hello);
         Hello::decode(&hello, Image::get().unwrap()).unwrap();
-        conversation.say(&Configure { stack_size: 0, initializer }.encode());
+        conversation.say(&Configure { stack_size: 0, shared_memory: false, initializer }.encode());
         conversation
     }
 

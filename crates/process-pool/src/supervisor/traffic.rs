@@ -1,0 +1,566 @@
+//! The part of the table that is about tasks on their way: which worker is sent which, what becomes of the answers, and what
+//! is taken back and moved.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use concurrent_futures_executor::future::{FutureId, TaskError, WorkerDied};
+
+use crate::{
+    channel::{INLINE_MAX, PoolEnd, WINDOW_MAX},
+    frame::{Frame, HEADER_SIZE, Kind, ProtocolError},
+    message::decode_failure,
+    region::Region,
+    supervisor::{
+        Context,
+        effects::{Effects, Transfer},
+        link::Link,
+        table::{
+            ATTEMPTS_MAX, Answer, Phase, Queued, QueuedTask, Table, Verdict, Worker, out_of_turn,
+        },
+        window::{Hold, Sent, TakenBack, Window},
+    },
+};
+
+/// Tasks that were sent ahead are moved to an idle worker if what is left of them would take longer than this: about as long
+/// as it takes to wake that worker.
+const MOVE_NANOS: u64 = 50_000;
+
+impl Worker {
+    /// How many tasks it may have at this moment.
+    fn limit(&self) -> usize {
+        let Some(end) = self.link.shared() else { return 1 };
+        if self.verdict.is_some() || self.hung_up {
+            return 0;
+        }
+        let limit = self.window.limit(end.cost());
+        let left = self.tasks_left.map_or(limit, |left| usize::try_from(left).unwrap_or(limit));
+        limit.min(left)
+    }
+}
+
+impl Table {
+    // Sending.
+
+    /// Sends what can be sent.
+    pub(super) fn dispatch(&mut self, cx: &Context, fx: &mut Effects) {
+        // Rule 1: who has nothing comes first.
+        while let Some(&id) = self.idle.last()
+            && let Some(queued) = self.queue.pop_front()
+        {
+            let (hold, attempts) = match queued.task {
+                QueuedTask::Fresh(task) => match task.start() {
+                    Some(task) => (Hold::Running(task), 1),
+                    None => {
+                        self.stats.cancelled += 1;
+                        continue;
+                    }
+                },
+                QueuedTask::Moved(task, attempts) => (Hold::Running(task), attempts + 1),
+            };
+            self.idle.pop();
+            let Queued { id: task, frame, .. } = queued;
+            self.send_first(cx, id, hold, task, frame, attempts, fx);
+        }
+        if !self.queue.is_empty() {
+            self.send_ahead(cx, fx);
+        } else if self.ahead > 0 && !self.idle.is_empty() {
+            self.move_some(cx, false, fx);
+        }
+    }
+
+    /// Sends an idle worker a task.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a `Queued` whose task has started")]
+    fn send_first(
+        &mut self,
+        cx: &Context,
+        id: u64,
+        hold: Hold,
+        task: u64,
+        frame: Arc<Vec<u8>>,
+        attempts: u32,
+        fx: &mut Effects,
+    ) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let slot = worker.window.next_slot();
+        let link = Arc::clone(&worker.link);
+        if let Some(end) = link.shared() {
+            set_bell(end, &worker.window, self.watched);
+        }
+        let mut began = None;
+        let mut failure = None;
+        match link.shared() {
+            None => link.send(&cx.reactor, Arc::clone(&frame), Vec::new()),
+            Some(_) if frame.len() - HEADER_SIZE > INLINE_MAX => {
+                let (link, frame) = (Arc::clone(&link), Arc::clone(&frame));
+                fx.transfer(Transfer { worker: id, link, id: task, slot, frame });
+                worker.window.loading = true;
+            }
+            Some(end) => {
+                began = Some(Instant::now());
+                failure = match end.send_task(&frame, task, slot) {
+                    Ok(true) => None,
+                    Ok(false) => Some(no_room()),
+                    Err(error) => Some(error),
+                };
+            }
+        }
+        worker.window.push(Sent { hold, id: task, slot, frame, attempts, began });
+        worker.phase = Phase::Busy;
+        self.after_sending(id, &link, fx);
+        if let Some(error) = failure {
+            self.worker_raved(cx, id, error.to_string());
+        }
+    }
+
+    /// Puts a worker that was sent something in the list of those that may get more.
+    fn after_sending(&mut self, id: u64, link: &Arc<Link>, fx: &mut Effects) {
+        let Some(end) = link.shared() else { return };
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !worker.open {
+            worker.open = true;
+            self.open.push_back(id);
+        }
+        if end.must_wake() {
+            fx.wake(link);
+        }
+    }
+
+    /// Sends more to workers that are busy with short tasks.
+    fn send_ahead(&mut self, cx: &Context, fx: &mut Effects) {
+        while let Some(&id) = self.open.front() {
+            let Some(queued) = self.queue.front() else { return };
+            let ordinary = matches!(queued.task, QueuedTask::Fresh(_));
+            if !ordinary || queued.frame.len() - HEADER_SIZE > INLINE_MAX {
+                // They wait for a worker that is idle, and so does what comes after them.
+                return;
+            }
+            let worker = self.workers.get_mut(&id);
+            let open = worker.filter(|worker| {
+                matches!(worker.phase, Phase::Busy)
+                    && worker.window.len() < worker.limit().min(WINDOW_MAX)
+            });
+            let Some(worker) = open else {
+                self.close_window(id);
+                continue;
+            };
+            let link = Arc::clone(&worker.link);
+            let (Some(end), Some(queued)) = (link.shared(), self.queue.pop_front()) else { return };
+            match push_ahead(worker, end, queued, self.watched) {
+                Pushed::Sent => {
+                    self.ahead += 1;
+                    self.each_rings = false;
+                    self.after_sending(id, &link, fx);
+                    self.open.rotate_left(1);
+                }
+                Pushed::Cancelled => self.stats.cancelled += 1,
+                Pushed::NoRoom(queued) => {
+                    self.put_back(queued);
+                    self.close_window(id);
+                }
+                Pushed::Failed(queued, error) => {
+                    self.put_back(queued);
+                    self.close_window(id);
+                    self.worker_raved(cx, id, error.to_string());
+                }
+            }
+        }
+    }
+
+    fn put_back(&mut self, queued: Option<Queued>) {
+        match queued {
+            Some(queued) => self.queue.push_front(queued),
+            None => self.stats.cancelled += 1,
+        }
+    }
+
+    /// Takes a worker, the first in it, off the list of those that have room.
+    fn close_window(&mut self, id: u64) {
+        self.open.pop_front();
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.open = false;
+        }
+    }
+
+    /// A task that was too long for a ring is in its place, or could not be put there.
+    pub(crate) fn transferred(
+        &mut self,
+        cx: &Context,
+        transfer: &Transfer,
+        outcome: Result<(), TaskError>,
+        fx: &mut Effects,
+    ) {
+        let Some(worker) = self.workers.get_mut(&transfer.worker) else { return };
+        let Some(first) = worker.window.front_mut() else { return };
+        match outcome {
+            Ok(()) => {
+                first.began.get_or_insert_with(Instant::now);
+                self.after_sending(transfer.worker, &transfer.link, fx);
+            }
+            Err(error) => {
+                let Some(Sent { hold: Hold::Running(task), .. }) = worker.window.retract() else {
+                    return;
+                };
+                self.stats.failed += 1;
+                fx.fail(task, error);
+                self.after_answers(cx, transfer.worker, fx);
+            }
+        }
+    }
+
+    // Taking back.
+
+    /// Takes back the task of a future that is to be cancelled.
+    pub(crate) fn revoke(&mut self, id: FutureId, cancel: &mut dyn FnMut()) -> bool {
+        if self.ahead == 0 {
+            return false;
+        }
+        for worker in self.workers.values_mut() {
+            let Some(end) = worker.link.shared() else { continue };
+            match worker.window.revoke(end, id, cancel) {
+                None => {}
+                Some(false) => return false,
+                Some(true) => {
+                    self.ahead -= 1;
+                    self.stats.cancelled += 1;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether a worker has started the task of this future, which was sent ahead.
+    pub(crate) fn has_started_task(&mut self, id: FutureId) -> bool {
+        self.workers
+            .values_mut()
+            .find_map(|worker| worker.window.has_started(worker.link.shared()?, id))
+            .unwrap_or(false)
+    }
+
+    /// Puts everything that was sent ahead, and not started, back in the queue.
+    pub(super) fn take_all_back(&mut self) {
+        let mut all = Vec::new();
+        for worker in self.workers.values_mut() {
+            let Some(end) = worker.link.shared() else { continue };
+            let (taken, cancelled) = worker.window.take_back(end, usize::MAX);
+            self.ahead -= taken.len() + cancelled;
+            self.stats.cancelled += cancelled as u64;
+            all.extend(taken);
+        }
+        self.requeue(all);
+    }
+
+    /// Puts tasks in front of the queue. They have been waiting for longer than the others.
+    fn requeue(&mut self, tasks: Vec<TakenBack>) {
+        for TakenBack { task, id, frame } in tasks.into_iter().rev() {
+            self.queue.push_front(Queued { task: QueuedTask::Fresh(task), id, frame });
+        }
+    }
+
+    /// Moves some of what was sent ahead to a worker that is idle, if there is enough of it, or `at_once`.
+    pub(crate) fn move_some(&mut self, cx: &Context, at_once: bool, fx: &mut Effects) {
+        while self.ahead > 0
+            && let Some(&idle) = self.idle.last()
+        {
+            let busiest = self.workers.iter_mut().max_by_key(|(_, worker)| worker.window.ahead());
+            let Some((_, worker)) = busiest else { return };
+            let (ahead, link) = (worker.window.ahead(), Arc::clone(&worker.link));
+            let Some(end) = link.shared() else { return };
+            if ahead == 0 || !at_once && end.cost().saturating_mul(ahead as u64) < MOVE_NANOS {
+                return;
+            }
+            let (taken, cancelled) = worker.window.take_back(end, ahead.div_ceil(2));
+            self.ahead -= taken.len() + cancelled;
+            self.stats.cancelled += cancelled as u64;
+            if taken.is_empty() {
+                return;
+            }
+            let mut taken = VecDeque::from(taken);
+            while let Some(TakenBack { task, id, frame }) = taken.pop_front() {
+                // The first of them makes the worker busy; the others go where there is room.
+                let Some(task) = task.start() else {
+                    self.stats.cancelled += 1;
+                    continue;
+                };
+                self.idle.pop();
+                self.send_first(cx, idle, Hold::Running(task), id, frame, 1, fx);
+                break;
+            }
+            let Some(worker) = self.workers.get_mut(&idle) else { return };
+            let link = Arc::clone(&worker.link);
+            while let Some(TakenBack { task, id, frame }) = taken.pop_front() {
+                let queued = Queued { task: QueuedTask::Fresh(task), id, frame };
+                let pushed = match link.shared() {
+                    Some(end) if worker.window.len() < WINDOW_MAX => {
+                        push_ahead(worker, end, queued, self.watched)
+                    }
+                    _ => Pushed::NoRoom(Some(queued)),
+                };
+                match pushed {
+                    Pushed::Sent => self.ahead += 1,
+                    Pushed::Cancelled => self.stats.cancelled += 1,
+                    Pushed::NoRoom(queued) | Pushed::Failed(queued, _) => {
+                        let rest = taken.drain(..);
+                        self.queue.extend(queued);
+                        self.queue.extend(rest.map(|TakenBack { task, id, frame }| Queued {
+                            task: QueuedTask::Fresh(task),
+                            id,
+                            frame,
+                        }));
+                    }
+                }
+            }
+            self.after_sending(idle, &link, fx);
+        }
+    }
+
+    // Answers.
+
+    /// What a worker has to say of its tasks. An error means that it is not in its right mind.
+    pub(crate) fn worker_answered(
+        &mut self,
+        cx: &Context,
+        id: u64,
+        answers: impl IntoIterator<Item = Answer>,
+        fx: &mut Effects,
+    ) -> Result<(), ProtocolError> {
+        self.each_rings = false;
+        for answer in answers {
+            self.task_answered(id, answer, fx)?;
+        }
+        self.after_answers(cx, id, fx);
+        Ok(())
+    }
+
+    fn task_answered(
+        &mut self,
+        id: u64,
+        Answer { kind, id: about, body }: Answer,
+        fx: &mut Effects,
+    ) -> Result<(), ProtocolError> {
+        let Some(worker) = self.workers.get_mut(&id) else { return Ok(()) };
+        if matches!(worker.verdict, Some(Verdict::Violation(_))) {
+            return Ok(());
+        }
+        let front = worker.window.front_mut().filter(|sent| sent.id == about);
+        let revoked = front.as_ref().is_some_and(|sent| matches!(sent.hold, Hold::Revoked));
+        if front.is_none() || revoked != (kind == Kind::Skipped) {
+            return Err(out_of_turn(kind, about));
+        }
+        let outcome = match kind {
+            Kind::Skipped => {
+                worker.window.pop();
+                return Ok(());
+            }
+            Kind::Finished => Ok(body),
+            Kind::Failed => {
+                let body = fx.bytes(&body);
+                Err(decode_failure(&Frame { kind, id: about, body })?)
+            }
+            _ => return Err(out_of_turn(kind, about)),
+        };
+        let Some(Sent { hold, frame, .. }) = worker.window.pop() else { return Ok(()) };
+        if let Some(end) = worker.link.shared() {
+            end.region().free_task(frame.len() as u64);
+        }
+        let task = match hold {
+            Hold::Running(task) => Some(task),
+            Hold::Ahead(task) => {
+                self.ahead -= 1;
+                task.start()
+            }
+            Hold::Revoked => None,
+        };
+        let Some(task) = task else { return Err(out_of_turn(kind, about)) };
+        if let Some(left) = &mut worker.tasks_left {
+            *left = left.saturating_sub(1);
+        }
+        match outcome {
+            Ok(result) => {
+                self.stats.succeeded += 1;
+                fx.finish(task, result);
+            }
+            Err(error) => {
+                self.stats.failed += 1;
+                fx.fail(task, error);
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows for a worker that has answered: it goes on with the next task, or has none. To be called before anybody
+    /// learns of a result, so that whoever submits the next task then finds the worker free.
+    fn after_answers(&mut self, cx: &Context, id: u64, fx: &mut Effects) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !matches!(worker.phase, Phase::Busy) {
+            return;
+        }
+        if !worker.window.is_empty() {
+            if worker.window.promote(Instant::now()) {
+                self.ahead -= 1;
+            }
+            if !worker.open {
+                worker.open = true;
+                self.open.push_back(id);
+            }
+            return;
+        }
+        // It writes nothing now, so what it has written is of the tasks that it has done, and what follows is the next one's.
+        worker.stderr.read(cx.output(fx));
+        worker.stderr.clear();
+        worker.phase = Phase::Idle { since: Instant::now() };
+        // One that was told to end by a signal, and has not minded it, has to be told again.
+        if worker.tasks_left == Some(0) || worker.verdict.is_some() {
+            self.dismiss(cx, id);
+        } else {
+            self.idle.push(id);
+        }
+    }
+
+    /// Decides about the tasks of a worker that has died, all of whose answers have been read.
+    pub(super) fn dispose(&mut self, worker: &mut Worker, died: &WorkerDied, fx: &mut Effects) {
+        let stopped = matches!(worker.verdict, Some(Verdict::Stopped));
+        let mut moved = Vec::new();
+        for Sent { hold, id, slot, frame, attempts, began } in worker.window.take() {
+            let started = match worker.link.shared() {
+                Some(end) => end.has_started(slot, id),
+                None => began.is_some(),
+            };
+            let task = match hold {
+                Hold::Revoked => continue,
+                Hold::Ahead(task) => {
+                    self.ahead -= 1;
+                    if !started {
+                        match task.take_back() {
+                            Some(task) => moved.push(Queued { task: QueuedTask::Fresh(task), id, frame }),
+                            None => self.stats.cancelled += 1,
+                        }
+                        continue;
+                    }
+                    match task.start() {
+                        Some(task) => task,
+                        None => continue,
+                    }
+                }
+                Hold::Running(task) => task,
+            };
+            if started {
+                self.stats.failed += 1;
+                let run_time = began.map(|began| began.elapsed()).unwrap_or_default();
+                fx.fail(task, TaskError::WorkerDied(died.clone().with_run_time(run_time)));
+            } else if stopped || attempts >= ATTEMPTS_MAX {
+                self.stats.failed += 1;
+                fx.fail(task, TaskError::WorkerDied(died.clone()));
+            } else if let Some(error) = self.broken().cloned() {
+                self.stats.failed += 1;
+                fx.fail(task, TaskError::Broken(error));
+            } else {
+                // Rule 3.
+                moved.push(Queued { task: QueuedTask::Moved(task, attempts), id, frame });
+            }
+        }
+        // They have been waiting for longer than the others.
+        for queued in moved.into_iter().rev() {
+            self.queue.push_front(queued);
+        }
+        if let Some(error) = self.broken().cloned() {
+            self.refuse_queue(&error, fx);
+        }
+    }
+
+    // Bells.
+
+    /// Has no worker ring, because somebody looks all the time.
+    pub(crate) fn silence_bells(&mut self) {
+        self.watched = true;
+        for worker in self.workers.values() {
+            if let Some(end) = worker.link.shared() {
+                end.silence_bell();
+            }
+        }
+    }
+
+    /// Has workers ring again: when half of what they have is done, or after each task. True if there are answers already.
+    pub(crate) fn expect_bells(&mut self, each: bool) -> bool {
+        self.watched = false;
+        let mut some = false;
+        for worker in self.workers.values() {
+            if let Some(end) = worker.link.shared() {
+                let bell = if each { 0 } else { worker.window.bell() };
+                some |= end.expect_bell(bell);
+            }
+        }
+        some
+    }
+
+    /// Has a worker ring again, unless somebody looks all the time. True if there are answers already.
+    pub(crate) fn expect_bell(&mut self, id: u64) -> bool {
+        if self.watched {
+            return false;
+        }
+        let Some(worker) = self.workers.get(&id) else { return false };
+        worker.link.shared().is_some_and(|end| end.expect_bell(worker.window.bell()))
+    }
+
+    /// Whether there may be answers for which no bell was to be rung, so that somebody has to look now and then.
+    pub(crate) fn may_have_silent_answers(&self) -> bool {
+        self.ahead > 0 && !self.watched && !self.each_rings
+    }
+
+    /// Somebody has looked, and there was nothing: the tasks that run take longer than was expected. From now on each answer
+    /// is worth a bell, and what waits behind these tasks goes to whoever is idle.
+    pub(crate) fn nothing_was_there(&mut self, cx: &Context, fx: &mut Effects) -> bool {
+        self.move_some(cx, true, fx);
+        let some = self.expect_bells(true);
+        self.each_rings = true;
+        some
+    }
+}
+
+/// Says what is worth a bell once one more task is sent. To be called before it is, so that no answer comes too early.
+fn set_bell(end: &PoolEnd<Region>, window: &Window, watched: bool) {
+    if !watched {
+        end.set_bell(window.bell_with_another());
+    }
+}
+
+fn no_room() -> ProtocolError {
+    ProtocolError("it has done its tasks and not read them".to_owned())
+}
+
+enum Pushed {
+    Sent,
+    Cancelled,
+    NoRoom(Option<Queued>),
+    Failed(Option<Queued>, ProtocolError),
+}
+
+/// Sends a busy worker one more task, which was never sent.
+fn push_ahead(
+    worker: &mut Worker,
+    end: &PoolEnd<Region>,
+    queued: Queued,
+    watched: bool,
+) -> Pushed {
+    let Queued { task, id, frame } = queued;
+    let QueuedTask::Fresh(task) = task else { return Pushed::NoRoom(Some(Queued { task, id, frame })) };
+    // First of all, so that it cannot be cancelled any more without the worker being asked.
+    let Some(task) = task.send() else { return Pushed::Cancelled };
+    let slot = worker.window.next_slot();
+    set_bell(end, &worker.window, watched);
+    match end.send_task(&frame, id, slot) {
+        Ok(true) => {
+            let hold = Hold::Ahead(task);
+            worker.window.push(Sent { hold, id, slot, frame, attempts: 0, began: None });
+            Pushed::Sent
+        }
+        outcome => {
+            let task = task.take_back();
+            let queued = task.map(|task| Queued { task: QueuedTask::Fresh(task), id, frame });
+            match outcome {
+                Err(error) => Pushed::Failed(queued, error),
+                Ok(_) => Pushed::NoRoom(queued),
+            }
+        }
+    }
+}
