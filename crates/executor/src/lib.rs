@@ -43,6 +43,6 @@ pub use map::{Map, MapOptions};
 pub use portable::{Entry, Trampoline, wire};
 pub use portable::{Portable, PortableFn};
 pub use shutdown::{DropPolicy, Shutdown, Wait};
+pub use task::Task;
 #[cfg(feature = "portable")]
 pub use task::{SentTask, StartedTask};
-pub use task::Task;

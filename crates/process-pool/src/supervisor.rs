@@ -17,11 +17,12 @@
 
 use std::{
     cell::Cell,
+    collections::VecDeque,
     io,
     num::NonZeroUsize,
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -52,7 +53,7 @@ mod table;
 mod traffic;
 mod window;
 
-use effects::{Body, Effects};
+use effects::{Body, Effects, Pending};
 use link::Link;
 pub(crate) use link::lock;
 use reactor::{Reactor, Source};
@@ -103,11 +104,26 @@ pub(crate) struct Supervisor {
     /// How many threads look for answers in the place of the crew.
     pollers: AtomicUsize,
     /// What guests have left to the crew.
-    deferred: Mutex<Vec<Effects>>,
+    deferred: Mutex<VecDeque<Effects>>,
+    backlog: Mutex<Backlog>,
+    /// How many threads may be about to leave something to the crew, and whether the crew waits for them to end.
+    guests: AtomicUsize,
+    guests_are_awaited: AtomicBool,
     /// How the futures of its tasks find it.
     remote: RemotePool,
     /// The process that the crew is in. A process forked from it has none.
     pid: u32,
+}
+
+struct Guest<'a>(&'a Supervisor);
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        let last = self.0.guests.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last && self.0.guests_are_awaited.load(Ordering::SeqCst) {
+            self.0.cx.reactor.wake();
+        }
+    }
 }
 
 type Links = Arc<Vec<(u64, Arc<Link>)>>;
@@ -116,6 +132,14 @@ type Links = Arc<Vec<(u64, Arc<Link>)>>;
 struct State {
     table: Table,
     crew: Crew,
+}
+
+/// Completions that came together. Each may take the user's time, so all threads that are free take part in them.
+#[derive(Default)]
+struct Backlog {
+    completions: VecDeque<Pending>,
+    /// A thread was called to help and has not come yet.
+    called: bool,
 }
 
 #[derive(Default)]
@@ -150,6 +174,9 @@ impl Supervisor {
             links: Mutex::default(),
             pollers: AtomicUsize::new(0),
             deferred: Mutex::default(),
+            backlog: Mutex::default(),
+            guests: AtomicUsize::new(0),
+            guests_are_awaited: AtomicBool::new(false),
             remote: RemotePool::new(Weak::<Self>::clone(this)),
             pid: std::process::id(),
         }))
@@ -236,6 +263,7 @@ impl Supervisor {
     }
 
     fn enqueue(self: &Arc<Self>, queued: Queued) -> Result<(), SubmitError<Task>> {
+        let _guest = self.guest();
         let mut fx = Effects::default();
         let mut state = lock(&self.state);
         let refused = match refusal(&state.table) {
@@ -381,7 +409,13 @@ impl Supervisor {
         CREW_OF.set(self.address());
         loop {
             let mut state = lock(&self.state);
-            if state.table.has_ended() || state.crew.waiting >= WAITING_MAX {
+            let has_ended = state.table.has_ended();
+            if has_ended && !self.nothing_is_left() {
+                drop(state);
+                self.help();
+                state = lock(&self.state);
+            }
+            if has_ended && self.nothing_is_left() || state.crew.waiting >= WAITING_MAX {
                 state.crew.size -= 1;
                 // The next one is to go as well, if this is the end.
                 self.cx.reactor.wake();
@@ -418,6 +452,15 @@ impl Supervisor {
         }
     }
 
+    /// Of a table that has ended: whether the same is true of what was to be done about it.
+    fn nothing_is_left(&self) -> bool {
+        // In this order: whoever is not a guest any more has left what there was to leave.
+        self.guests_are_awaited.store(true, Ordering::SeqCst);
+        self.guests.load(Ordering::SeqCst) == 0
+            && lock(&self.deferred).is_empty()
+            && lock(&self.backlog).completions.is_empty()
+    }
+
     /// Looks for answers for which no bell has rung.
     fn look(self: &Arc<Self>) {
         let mut some = false;
@@ -447,6 +490,17 @@ impl Supervisor {
         if fx.is_empty() {
             return;
         }
+        let several = fx.take_completions();
+        self.leave_watch();
+        fx.perform();
+        if !several.is_empty() {
+            lock(&self.backlog).completions.extend(several);
+            self.work_off();
+        }
+    }
+
+    /// Makes sure that somebody waits for events, since the calling thread does not.
+    fn leave_watch(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
@@ -455,8 +509,48 @@ impl Supervisor {
             // This thread may have been the only one to know until when to wait.
             self.cx.reactor.wake();
         }
-        drop(state);
-        fx.perform();
+    }
+
+    /// Does what others have left to whoever comes.
+    fn help(self: &Arc<Self>) {
+        let (fx, more) = {
+            let mut deferred = lock(&self.deferred);
+            (deferred.pop_front(), !deferred.is_empty())
+        };
+        let some = {
+            let mut backlog = lock(&self.backlog);
+            backlog.called = false;
+            !backlog.completions.is_empty()
+        };
+        if let Some(fx) = fx {
+            if more || some {
+                // This may take long, so somebody else has to see to the rest.
+                self.cx.reactor.wake();
+            }
+            self.perform(fx);
+        }
+        if some {
+            self.leave_watch();
+            self.work_off();
+        }
+    }
+
+    /// Performs completions of the backlog until there are none.
+    fn work_off(&self) {
+        loop {
+            let next = {
+                let mut backlog = lock(&self.backlog);
+                let next = backlog.completions.pop_front();
+                if !backlog.completions.is_empty() && !backlog.called {
+                    // In case that this one takes long.
+                    backlog.called = true;
+                    self.cx.reactor.wake();
+                }
+                next
+            };
+            let Some(next) = next else { return };
+            next.perform();
+        }
     }
 
     /// Does what can be done by any thread, and is not the user's: wakes workers, and takes long tasks to where they belong.
@@ -480,12 +574,27 @@ impl Supervisor {
         fx.perform();
     }
 
+    /// Keeps the crew from ending.
+    fn guest(&self) -> Guest<'_> {
+        self.guests.fetch_add(1, Ordering::SeqCst);
+        Guest(self)
+    }
+
     /// For a thread that submits a task, or waits for a result.
     fn perform_as_guest(&self, mut fx: Effects) {
         self.prepare(&mut fx);
         fx.perform_as_guest();
+        if fx.is_empty() {
+            return;
+        }
+        let several = fx.take_completions();
         if !fx.is_empty() {
-            lock(&self.deferred).push(fx);
+            lock(&self.deferred).push_back(fx);
+        }
+        let mut backlog = lock(&self.backlog);
+        backlog.completions.extend(several);
+        if !backlog.called {
+            backlog.called = true;
             self.cx.reactor.wake();
         }
     }
@@ -493,10 +602,12 @@ impl Supervisor {
     /// Reads all answers that are there.
     fn look_as_guest(&self) {
         for (id, link) in self.links().iter() {
-            if link.shared().is_some_and(PoolEnd::has_answers)
-                && let Some(fx) = self.drain(*id, link)
-            {
-                self.perform_as_guest(fx);
+            if link.shared().is_some_and(PoolEnd::has_answers) {
+                // Before the table is changed, which may end with that.
+                let _guest = self.guest();
+                if let Some(fx) = self.drain(*id, link) {
+                    self.perform_as_guest(fx);
+                }
             }
         }
     }
@@ -546,9 +657,7 @@ impl Supervisor {
     fn handle(self: &Arc<Self>, source: Source) {
         match source {
             Source::Wake => {
-                for fx in std::mem::take(&mut *lock(&self.deferred)) {
-                    self.perform(fx);
-                }
+                self.help();
             }
             Source::Link(id) => {
                 let (link, is_server) = {

@@ -153,8 +153,7 @@ pub(crate) fn receive_with_fds(
     let mut space = nix::cmsg_space!([RawFd; 16]);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-    let received =
-        recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
+    let received = recvmsg::<()>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
     for message in received.cmsgs()? {
         if let ControlMessageOwned::ScmRights(received) = message {
             // SAFETY: the kernel has just made these for this process, and nobody else knows of them.

@@ -10,7 +10,10 @@ use std::{
     sync::Mutex,
 };
 
-use nix::sys::socket::{MsgFlags, recv, send, sendmsg};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::socket::{MsgFlags, recv, send, sendmsg},
+};
 
 use crate::{supervisor::lock, sys};
 
@@ -21,6 +24,11 @@ pub(crate) trait Transport: Send + Sync {
 
     /// Puts bytes that have come into `buffer`, and says how many; 0 if the other end is gone.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Whether this end has not been closed behind its owner's back.
+    fn is_open(&self) -> bool {
+        true
+    }
 }
 
 /// Whether a socket's end waits until there is something to be read, or room for what is to be sent.
@@ -81,6 +89,10 @@ impl Transport for Socket {
                 sys::receive_with_fds(self.as_fd(), buffer, &mut lock(descriptors), flags)
             }
         }
+    }
+
+    fn is_open(&self) -> bool {
+        fcntl(&self.fd, FcntlArg::F_GETFD).is_ok()
     }
 }
 

@@ -28,6 +28,7 @@ use nix::{
 };
 
 use crate::{
+    boot::{self, CONTROL_FD_MIN},
     channel::{ELSEWHERE, INLINE_MAX, LAYOUT, WorkerEnd},
     crash,
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
@@ -49,6 +50,9 @@ const EXIT_NO_THREAD: i32 = 71;
 
 /// A buffer that has grown beyond this for one task is given back after it.
 const BUFFER_MAX: usize = 1 << 20;
+
+/// What a task takes at least, in nanoseconds, that closes descriptors whose numbers it does not know: some system calls.
+const CLOSING_NANOS_MIN: u64 = 5_000;
 
 /// The life of a worker, which has just been forked, or executed.
 pub(crate) fn main(control: OwnedFd) -> ! {
@@ -90,6 +94,8 @@ fn region(socket: &Socket) -> io::Result<Region> {
         // The kernel drops descriptors for which there is no room.
         io::Error::from_raw_os_error(libc::EMFILE)
     })?;
+    // Out of the way of tasks, as the socket is, unless there is a limit on descriptors.
+    let fd = boot::duplicate(fd.as_raw_fd(), CONTROL_FD_MIN).unwrap_or(fd);
     let region = Region::map(fd)?;
     if region.layout() != LAYOUT {
         return Err(ProtocolError(format!("shared memory of layout {}", region.layout())).into());
@@ -254,8 +260,13 @@ impl Connection {
                         }
                     }
                     // What the pool goes by when it sends tasks ahead, so it comes first.
-                    end.report_cost(cost.measure());
+                    let nanos = cost.measure();
+                    end.report_cost(cost.average);
                     end.answer(&reply, place, &mut ring_bell)?;
+                    if nanos > CLOSING_NANOS_MIN && !self.transport.is_open() {
+                        // Before a task is started that would be lost with this worker.
+                        leave(&io::Error::from_raw_os_error(libc::EBADF));
+                    }
                     if reply.capacity() > BUFFER_MAX {
                         reply = Vec::new();
                     }
@@ -285,14 +296,14 @@ impl Cost {
         self.began.get_or_insert_with(Instant::now);
     }
 
-    /// Ends a task, and begins the next. Returns the average.
+    /// Ends a task, and begins the next. Returns what it took.
     fn measure(&mut self) -> u64 {
         let now = Instant::now();
         let began = self.began.replace(now).unwrap_or(now);
         let nanos = u64::try_from(now.duration_since(began).as_nanos()).unwrap_or(u64::MAX / 4);
         // Quick to rise: a long task must not be followed by many that were sent ahead in the belief that it is short.
         self.average = (self.average + nanos.min(u64::MAX / 4)) / 2;
-        self.average
+        nanos
     }
 }
 

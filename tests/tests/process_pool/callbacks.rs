@@ -16,14 +16,15 @@ use super::{beside, builder, leaks::Baseline, pool};
 fn slow_callbacks_hold_up_nothing() {
     beside(|| {
         let pool = pool(2);
-        let gate = Gate::closed();
-        for n in 0..5 {
+        let (start, gate) = (Gate::closed(), Gate::closed());
+        for _ in 0..5 {
             let waits = registry::find::<Gate>(gate.key());
-            let future = pool.submit(double, n).unwrap();
+            // A callback of a future that is done already would run here, and wait for ever.
+            let future = pool.submit(pass, start.key()).unwrap();
             future.add_done_callback(move |_| waits.pass());
             drop(future);
         }
-        // A callback of a future that is done already runs here, so wait for those that run there.
+        start.open();
         let futures: Vec<_> = (0..20).map(|n| pool.submit(double, n).unwrap()).collect();
         let (sender, receiver) = mpsc::channel();
         for future in &futures {

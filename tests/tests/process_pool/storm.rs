@@ -1,9 +1,12 @@
 //! Workers, and now and then the fork server, are killed while thousands of tasks run: every future ends once, with its
 //! value or with the death of its worker. The target `stress` has a longer one.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use concurrent_futures::{Future, TaskError};
@@ -18,6 +21,16 @@ use super::{METHODS, alone, builder, leaks::Baseline, wait_until};
 
 const TASKS: u64 = 3000;
 
+/// What a task takes: so little that some are sent ahead.
+const TASK_TIME: Duration = Duration::from_micros(50);
+
+/// Takes long enough that there is somebody to be killed.
+fn double_at_leisure(n: u64) -> u64 {
+    let begin = Instant::now();
+    while begin.elapsed() < TASK_TIME {}
+    double(n)
+}
+
 #[test]
 fn p14_p24_a_kill_storm() {
     alone(|| {
@@ -28,7 +41,7 @@ fn p14_p24_a_kill_storm() {
             let ended = Arc::new(AtomicUsize::new(0));
             let futures: Vec<_> = (0..TASKS)
                 .map(|n| {
-                    let future = pool.submit(double, n).unwrap();
+                    let future = pool.submit(double_at_leisure, n).unwrap();
                     let ended = Arc::clone(&ended);
                     future.add_done_callback(move |_| {
                         ended.fetch_add(1, Ordering::SeqCst);

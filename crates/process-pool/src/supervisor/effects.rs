@@ -18,11 +18,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use crate::{
-    channel::ELSEWHERE,
-    frame::HEADER_SIZE,
-    supervisor::link::Link,
-};
+use crate::{channel::ELSEWHERE, frame::HEADER_SIZE, supervisor::link::Link};
 
 #[derive(Default)]
 pub(crate) struct Effects {
@@ -70,6 +66,18 @@ impl Transfer {
     }
 }
 
+/// A completion by itself, for any thread of the crew.
+pub(crate) struct Pending {
+    completion: Completion,
+    bytes: Arc<Vec<u8>>,
+}
+
+impl Pending {
+    pub(crate) fn perform(self) {
+        self.completion.perform(&self.bytes);
+    }
+}
+
 enum Completion {
     Finished(StartedTask, Body),
     Failed(StartedTask, TaskError),
@@ -88,11 +96,6 @@ impl Effects {
             Body::Range(range) => self.bytes[range.clone()].to_vec(),
             Body::Whole(body) => body.clone(),
         }
-    }
-
-    /// The memory of the bytes, to be used again.
-    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
     }
 
     pub(crate) fn wake(&mut self, link: &Arc<Link>) {
@@ -160,6 +163,16 @@ impl Effects {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.completions.is_empty() && self.output.is_empty() && self.broken.is_none()
+    }
+
+    /// Takes out all completions, if there are several.
+    pub(crate) fn take_completions(&mut self) -> Vec<Pending> {
+        if self.completions.len() < 2 {
+            return Vec::new();
+        }
+        let bytes = Arc::new(std::mem::take(&mut self.bytes));
+        let completions = std::mem::take(&mut self.completions).into_iter();
+        completions.map(|completion| Pending { completion, bytes: Arc::clone(&bytes) }).collect()
     }
 
     /// Completes what a guest may complete, and keeps the rest.

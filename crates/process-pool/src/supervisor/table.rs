@@ -45,8 +45,8 @@ use crate::{
         effects::{Body, Effects},
         launch::{self, ServerProcess},
         link::{Link, Stderr},
-        window::{Hold, Sent, Window},
         post_mortem::{Remains, post_mortem},
+        window::{Hold, Sent, Window},
     },
 };
 
@@ -92,8 +92,12 @@ impl Queued {
 }
 
 pub(super) enum Phase {
-    Starting { greeted: bool },
-    Idle { since: Instant },
+    Starting {
+        greeted: bool,
+    },
+    Idle {
+        since: Instant,
+    },
     /// There is something in its window.
     Busy,
     Leaving,
@@ -219,10 +223,12 @@ impl Table {
 
     /// The names of the tasks that workers run.
     pub(crate) fn running(&self) -> Vec<&'static str> {
-        self.sent().filter_map(|sent| match &sent.hold {
-            Hold::Running(task) => Some(task.name()),
-            _ => None,
-        }).collect()
+        self.sent()
+            .filter_map(|sent| match &sent.hold {
+                Hold::Running(task) => Some(task.name()),
+                _ => None,
+            })
+            .collect()
     }
 
     fn sent(&self) -> impl Iterator<Item = &Sent> {

@@ -64,7 +64,7 @@ impl Table {
         if !self.queue.is_empty() {
             self.send_ahead(cx, fx);
         } else if self.ahead > 0 && !self.idle.is_empty() {
-            self.move_some(cx, false, fx);
+            self.move_some(cx, self.each_rings, fx);
         }
     }
 
@@ -432,7 +432,9 @@ impl Table {
                     self.ahead -= 1;
                     if !started {
                         match task.take_back() {
-                            Some(task) => moved.push(Queued { task: QueuedTask::Fresh(task), id, frame }),
+                            Some(task) => {
+                                moved.push(Queued { task: QueuedTask::Fresh(task), id, frame })
+                            }
                             None => self.stats.cancelled += 1,
                         }
                         continue;
@@ -536,14 +538,11 @@ enum Pushed {
 }
 
 /// Sends a busy worker one more task, which was never sent.
-fn push_ahead(
-    worker: &mut Worker,
-    end: &PoolEnd<Region>,
-    queued: Queued,
-    watched: bool,
-) -> Pushed {
+fn push_ahead(worker: &mut Worker, end: &PoolEnd<Region>, queued: Queued, watched: bool) -> Pushed {
     let Queued { task, id, frame } = queued;
-    let QueuedTask::Fresh(task) = task else { return Pushed::NoRoom(Some(Queued { task, id, frame })) };
+    let QueuedTask::Fresh(task) = task else {
+        return Pushed::NoRoom(Some(Queued { task, id, frame }));
+    };
     // First of all, so that it cannot be cancelled any more without the worker being asked.
     let Some(task) = task.send() else { return Pushed::Cancelled };
     let slot = worker.window.next_slot();

@@ -59,10 +59,6 @@ impl Window {
         self.entries.front_mut()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Sent> {
-        self.entries.iter()
-    }
-
     /// Which claim is the next task's.
     pub(super) fn next_slot(&self) -> u32 {
         // The remainder fits.
@@ -173,7 +169,11 @@ impl Window {
 
     /// Takes back up to so many of those that were sent ahead, the last first. They come in the order in which they were sent;
     /// of those that were cancelled, the count.
-    pub(super) fn take_back(&mut self, end: &PoolEnd<Region>, max: usize) -> (Vec<TakenBack>, usize) {
+    pub(super) fn take_back(
+        &mut self,
+        end: &PoolEnd<Region>,
+        max: usize,
+    ) -> (Vec<TakenBack>, usize) {
         let mut taken = Vec::new();
         let mut cancelled = 0;
         for sent in self.entries.iter_mut().rev() {

@@ -52,7 +52,7 @@ fn answers(pool: &ProcessPoolExecutor) {
 /// With room for none, for one, and so on, each is a typed error until there are enough; then all is well.
 fn descriptors_at_start(setup: &Setup<'_>) {
     let mut refused = 0;
-    for count in 0..20 {
+    for count in 0..24 {
         let old = leave_descriptors(count);
         let outcome = setup.builder().max_workers(1).build();
         let pool = match outcome {

@@ -20,9 +20,10 @@ pub(crate) fn survive(setup: &Setup<'_>) {
     let pool = setup.builder().max_workers(1).build().expect("a pool");
     match setup.which {
         "closes-descriptors" => {
-            // Nothing can be learnt of it any more, but that it has gone.
-            let task = pool.submit(close_all, ()).expect("accepted");
-            cause(&task.result().expect_err("the connection was closed"));
+            // Its result is in shared memory, or else nothing can be learnt of it any more, but that it has gone.
+            if let Err(error) = pool.submit(close_all, ()).expect("accepted").result() {
+                cause(&error);
+            }
         }
         "changes-directory" => {
             let task = pool.submit(|()| std::env::set_current_dir("/").is_ok(), ());
