@@ -102,9 +102,9 @@ const VERBS: [Verb; 17] = [
     },
     Verb {
         name: "bench",
-        args: "threads [--quick] [--save]",
-        args_max: 3,
-        about: "measure the thread pool beside its peers; --save writes docs/performance.md",
+        args: "threads|processes [--quick] [--save] [--only list]",
+        args_max: 5,
+        about: "measure a pool beside its peers; --save writes docs/performance.md",
         run: bench::run,
     },
     Verb {
