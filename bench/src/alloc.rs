@@ -20,20 +20,21 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 /// What the program has allocated since counting began.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heap {
+pub struct Heap {
     /// Allocated and not freed. Less than zero if more was freed that had been there before.
-    pub(crate) live_bytes: i64,
+    pub live_bytes: i64,
     /// Allocations and reallocations.
-    pub(crate) allocations: u64,
+    pub allocations: u64,
 }
 
 /// Begins to count.
-pub(crate) fn count() {
+pub fn count() {
     COUNTING.0.store(true, Ordering::SeqCst);
 }
 
 /// What has been counted up to now, by all threads.
-pub(crate) fn heap() -> Heap {
+#[must_use]
+pub fn heap() -> Heap {
     Heap {
         live_bytes: LIVE_BYTES.load(Ordering::SeqCst),
         allocations: ALLOCATIONS.load(Ordering::SeqCst),

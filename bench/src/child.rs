@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     measure::Sample,
-    workloads::{Settings, Workload},
+    workload::{Settings, Workload},
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -97,9 +97,9 @@ fn read(pipe: Option<impl Read>) -> String {
 
 fn outcome(status: ExitStatus, stdout: &str, stderr: &str) -> Outcome {
     if status.success() {
-        return match parse(stdout) {
-            Some(sample) => Outcome::Measured(sample),
-            None => Outcome::Fails(format!("printed {stdout:?}")),
+        return match stdout.parse() {
+            Ok(sample) => Outcome::Measured(sample),
+            Err(error) => Outcome::Fails(format!("{error}: {stdout:?}")),
         };
     }
     // The first panic is the cause; the next line is its message.
@@ -119,34 +119,4 @@ fn cpu_ticks(child: &Child) -> Option<u64> {
     let (_, fields) = text.rsplit_once(')')?;
     let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     Some(ticks.next()?.ok()? + ticks.next()?.ok()?)
-}
-
-/// A sample as a child prints it: the values, `cpu`, and the processor time or a dash.
-pub(crate) fn format(sample: &Sample) -> String {
-    let values: Vec<_> = sample.values.iter().map(f64::to_string).collect();
-    let cpu = sample.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string());
-    format!("{} cpu {cpu}", values.join(" "))
-}
-
-fn parse(line: &str) -> Option<Sample> {
-    let (values, cpu) = line.trim().split_once(" cpu ")?;
-    let values = values.split(' ').map(|value| value.parse().ok()).collect::<Option<_>>()?;
-    let cpu = if cpu == "-" { None } else { Some(cpu.parse().ok()?) };
-    Some(Sample { values, cpu })
-}
-
-#[cfg(test)]
-mod tests {
-    //! What a child prints is what its parent reads.
-
-    use super::{Sample, format, parse};
-
-    #[test]
-    fn samples_survive_the_pipe() {
-        for cpu in [None, Some(0.1)] {
-            let sample = Sample { values: vec![1.0 / 3.0, 12e9], cpu };
-            assert_eq!(parse(&format(&sample)), Some(sample));
-        }
-        assert_eq!(parse("1 2"), None);
-    }
 }

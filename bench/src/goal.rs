@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A bound on a metric, for which less is better.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Bound {
+pub enum Bound {
     /// This many times the best peer.
     Best(f64),
     /// This many times a certain contender.
@@ -30,19 +30,23 @@ impl fmt::Display for Bound {
 
 /// What to reach on the first attempt, and what we are after; none for metrics that are shown and not judged.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Goal {
-    pub(crate) must: Bound,
-    pub(crate) moonshot: Bound,
+pub struct Goal {
+    /// What to reach on the first attempt.
+    pub must: Bound,
+    /// What we are after.
+    pub moonshot: Bound,
 }
 
 impl Goal {
     /// Both as multiples of the best peer.
-    pub(crate) const fn best(must: f64, moonshot: f64) -> Option<Self> {
+    #[must_use]
+    pub const fn best(must: f64, moonshot: f64) -> Option<Self> {
         Some(Self { must: Bound::Best(must), moonshot: Bound::Best(moonshot) })
     }
 
     /// The verdict on `ours`. `contender` answers with the value of a contender by its name.
-    pub(crate) fn judge(
+    #[must_use]
+    pub fn judge(
         &self,
         ours: Option<f64>,
         best: Option<f64>,
@@ -66,7 +70,7 @@ impl Goal {
 
 /// How a metric stands to its goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// As good as we are after.
     Moonshot,
     /// As good as it must be.

@@ -7,24 +7,27 @@ use lexopt::{
     Parser, ValueExt,
 };
 
-use crate::workloads::{Contender, Workload};
+use crate::workload::{Contender, Workload};
 
-/// What `--help` prints.
-pub(crate) const HELP: &str = "\
-Measures the thread pool beside its peers, each sample in a process of its own.
+/// What `--help` prints of the program `name`, which measures the `subject`.
+pub(crate) fn help(name: &str, subject: &str) -> String {
+    format!(
+        "\
+Measures the {subject} beside its peers, each sample in a process of its own.
 
-usage: threads [options]
+usage: {name} [options]
 
   --quick          counts about ten times smaller, 3 repetitions: for trying things out
   --workers LIST   numbers of workers, separated by commas [2]
   --only LIST      only workloads whose name is, or starts with, one of these
   --pool LIST      only these pools
   --reps N         repetitions, of which the median counts [5]
-  --save DIR       also write performance.md and performance-threads.svg there
+  --save DIR       also write performance.md and performance-{name}.svg there
   --in-process     take the samples in this process, for a profiler or a debugger; with one workload and one pool
   --list           show the names of workloads and pools
-  --help           show this
-";
+  --help           show this"
+    )
+}
 
 const REPETITIONS: usize = 5;
 const REPETITIONS_QUICK: usize = 3;

@@ -2,9 +2,8 @@
 
 use crate::{
     measure::Summary,
-    pools::OURS,
     results::{Cell, Found, Row},
-    workloads::{Unit, Workload},
+    workload::{OURS, Unit, Workload},
 };
 
 /// What stands where there is nothing.

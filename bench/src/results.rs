@@ -5,8 +5,7 @@ use crate::{
     goal::{Bound, Verdict},
     measure::{Sample, Summary},
     output,
-    pools::OURS,
-    workloads::{Contender, Metric, Settings, Workload},
+    workload::{Contender, Metric, OURS, Settings, Workload},
 };
 
 /// One metric with what every contender reached.

@@ -20,7 +20,8 @@ const CALIBRATION_ROUNDS: usize = 100;
 
 /// Takes this many steps from `seed`.
 #[inline(never)]
-pub(crate) fn work(seed: u64, steps: u64) -> u64 {
+#[must_use]
+pub fn work(seed: u64, steps: u64) -> u64 {
     let mut state = black_box(seed);
     for _ in 0..black_box(steps) {
         state = state.wrapping_mul(FACTOR).wrapping_add(SUMMAND);
@@ -29,10 +30,11 @@ pub(crate) fn work(seed: u64, steps: u64) -> u64 {
 }
 
 /// How many steps take a microsecond on this machine.
-pub(crate) fn steps_per_microsecond() -> u64 {
+#[must_use]
+pub fn steps_per_microsecond() -> u64 {
     let round = || {
         let begin = Instant::now();
-        work(1, CALIBRATION_STEPS);
+        black_box(work(1, CALIBRATION_STEPS));
         begin.elapsed()
     };
     let fastest = (0..CALIBRATION_ROUNDS).map(|_| round()).min().unwrap_or(Duration::MAX);
@@ -41,7 +43,8 @@ pub(crate) fn steps_per_microsecond() -> u64 {
 }
 
 /// The sum of `work(seed, steps)` over `count` seeds that add up to `seeds`.
-pub(crate) fn sum_of_work(seeds: u64, count: u64, steps: u64) -> u64 {
+#[must_use]
+pub fn sum_of_work(seeds: u64, count: u64, steps: u64) -> u64 {
     // The powers of the map `x * factor + summand` by repeated squaring.
     let (mut factor, mut summand) = (FACTOR, SUMMAND);
     let (mut all_factor, mut all_summand) = (1_u64, 0_u64);

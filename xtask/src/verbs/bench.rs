@@ -1,40 +1,61 @@
-//! `bench threads [--quick] [--save]`: the thread pool beside its peers, optimised.
+//! `bench threads|processes [--quick] [--save] [--only list]`: a pool beside its peers, optimised.
 //!
 //! The benchmarks are a workspace of their own, so that the peers stay out of this one's dependencies, its lock file and
-//! its checks. They are built beside everything else, into `target/bench`. Only the usual runs are here; the program
-//! itself has filters for profiling one thing:
+//! its checks. They are built beside everything else, into `target/bench`. Only the usual runs are here; the programs
+//! themselves have filters for profiling one thing:
 //! `cargo run --release --manifest-path bench/Cargo.toml --bin threads -- --help`.
 
 use crate::outcome::{Failure, Outcome};
 use crate::step::Step;
 use crate::workspace::Workspace;
 
+/// What can be measured; each is a program.
+const PROGRAMS: [&str; 2] = ["threads", "processes"];
+
 /// Where `--save` writes, from the root.
 const FOLDER: &str = "docs";
 
 pub(super) fn run(args: &[String]) -> Outcome {
-    let options = options(args)?;
+    let (program, options) = command(args)?;
     let target = Workspace::load()?.target_dir("bench");
-    Step::cargo("bench threads", ["run", "--release", "--manifest-path", "bench/Cargo.toml"])
+    let name = format!("bench {program}");
+    Step::cargo(&name, ["run", "--release", "--manifest-path", "bench/Cargo.toml"])
         .target_dir(&target)
-        .args(["--bin", "threads", "--"])
+        .args(["--bin", program, "--"])
         .args(options)
         .run()
 }
 
-/// The options of the program that ours stand for.
-fn options(args: &[String]) -> Result<Vec<&str>, Failure> {
-    let flags = match args.split_first() {
-        Some((what, flags)) if what == "threads" => flags,
-        _ => return Err(Failure::Usage("say what to measure: threads".to_owned())),
+/// The program, and its options that ours stand for.
+fn command(args: &[String]) -> Result<(&str, Vec<&str>), Failure> {
+    let usage = |problem: String| Err(Failure::Usage(problem));
+    let mut args = args.iter().map(String::as_str);
+    let Some(program) = args.next().filter(|name| PROGRAMS.contains(name)) else {
+        return usage(format!("say what to measure: {}", PROGRAMS.join(" or ")));
     };
-    let mut options = Vec::new();
-    for flag in flags {
-        match flag.as_str() {
+    let (mut options, mut saves, mut is_part) = (Vec::new(), false, false);
+    while let Some(arg) = args.next() {
+        match arg {
             "--quick" => options.push("--quick"),
-            "--save" => options.extend(["--save", FOLDER]),
-            _ => return Err(Failure::Usage(format!("there is no option `{flag}`"))),
+            "--save" => {
+                options.extend(["--save", FOLDER]);
+                saves = true;
+            }
+            "--only" => {
+                let Some(list) = args.next() else {
+                    return usage("--only: say which workloads".to_owned());
+                };
+                options.extend(["--only", list]);
+                is_part = true;
+            }
+            _ => return usage(format!("there is no option `{arg}`")),
         }
     }
-    Ok(options)
+    if saves && is_part {
+        return usage("--save: a part of the results would replace the whole".to_owned());
+    }
+    Ok((program, options))
 }
+
+#[cfg(test)]
+mod tests;

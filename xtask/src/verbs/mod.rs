@@ -23,6 +23,9 @@ use crate::{output, tidy};
 const CHECKABLE: [&str; 3] =
     ["concurrent-futures-future", "concurrent-futures-executor", "concurrent-futures-thread-pool"];
 
+/// How much room the help has for a verb with its arguments.
+const USAGE_WIDTH: usize = 32;
+
 /// One thing xtask can do.
 #[derive(Debug)]
 pub(crate) struct Verb {
@@ -102,9 +105,9 @@ const VERBS: [Verb; 17] = [
     },
     Verb {
         name: "bench",
-        args: "threads [--quick] [--save]",
-        args_max: 3,
-        about: "measure the thread pool beside its peers; --save writes docs/performance.md",
+        args: "threads|processes [--quick] [--save] [--only list]",
+        args_max: 5,
+        about: "measure a pool beside its peers; --save writes docs/performance.md",
         run: bench::run,
     },
     Verb {
@@ -186,6 +189,12 @@ impl Verb {
 pub(crate) fn print_help() {
     output::result("usage: cargo xtask <verb>\n\nverbs:");
     for verb in &VERBS {
-        output::result(&format!("  {:<32} {}", verb.usage(), verb.about));
+        let mut usage = verb.usage();
+        if usage.len() > USAGE_WIDTH {
+            // On a line of its own, so that it does not push all the others to the right.
+            output::result(&format!("  {usage}"));
+            usage.clear();
+        }
+        output::result(&format!("  {usage:<USAGE_WIDTH$} {}", verb.about));
     }
 }

@@ -31,9 +31,6 @@ pub(crate) use self::{
     tokio::{SpawnBlocking, Tokio},
 };
 
-/// The name of our own pool in tables and filters.
-pub(crate) const OURS: &str = <Ours as Pool>::NAME;
-
 /// Something with a number of threads that run tasks.
 pub(crate) trait Pool: Send + Sync + Sized + 'static {
     /// As in tables and filters.

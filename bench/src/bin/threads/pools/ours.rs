@@ -1,5 +1,6 @@
 //! Our own pool.
 
+use concurrent_futures_bench::workload::OURS;
 use concurrent_futures_executor::future::Future;
 use concurrent_futures_thread_pool::ThreadPoolExecutor;
 
@@ -8,7 +9,7 @@ use super::{Fire, Join, Map, Pool, Submit};
 pub(crate) struct Ours(ThreadPoolExecutor);
 
 impl Pool for Ours {
-    const NAME: &'static str = "ours";
+    const NAME: &'static str = OURS;
 
     fn start(workers: usize) -> Self {
         Self(ThreadPoolExecutor::with_max_workers(workers).expect("there are workers"))
