@@ -60,8 +60,8 @@ use reactor::{Reactor, Source};
 use table::{Answer, Queued, Table};
 
 /// How many threads of the crew wait for events when there are none. One is not enough, since it would have to start
-/// another for each result.
-const WAITING_MAX: usize = 2;
+/// another for each result; and two would take turns in doing so when results come faster than they are completed.
+const WAITING_MAX: usize = 4;
 
 /// The stack of a thread of the crew is for the user's callbacks and decoding.
 const STACK_SIZE: usize = 2 << 20;
@@ -75,6 +75,9 @@ const QUEUED_PER_LOOK: usize = 16;
 thread_local! {
     /// Whether it has paid lately for this thread to look for results rather than to sleep.
     static PATIENCE: Cell<Patience> = const { Cell::new(Patience::new()) };
+
+    /// Whether this thread is the one of its crew that looks for answers now and then.
+    static LOOKS: Cell<bool> = const { Cell::new(false) };
 
     /// The supervisor that this thread is of the crew of, as an address that is only compared.
     static CREW_OF: Cell<usize> = const { Cell::new(0) };
@@ -106,6 +109,10 @@ pub(crate) struct Supervisor {
     /// What guests have left to the crew.
     deferred: Mutex<VecDeque<Effects>>,
     backlog: Mutex<Backlog>,
+    /// One of the crew looks at all of this now and then.
+    looker: AtomicBool,
+    /// How many of the crew wait for events, for a look without the lock.
+    waiting: AtomicUsize,
     /// How many threads may be about to leave something to the crew, and whether the crew waits for them to end.
     guests: AtomicUsize,
     guests_are_awaited: AtomicBool,
@@ -175,10 +182,12 @@ impl Supervisor {
             pollers: AtomicUsize::new(0),
             deferred: Mutex::default(),
             backlog: Mutex::default(),
+            looker: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             guests: AtomicUsize::new(0),
             guests_are_awaited: AtomicBool::new(false),
             remote: RemotePool::new(Weak::<Self>::clone(this)),
-            pid: std::process::id(),
+            pid: sys::process_id(),
         }))
     }
 
@@ -230,7 +239,7 @@ impl Supervisor {
     /// Why nothing can be had in a process that was forked from the one that the pool was made in: what is sent from here
     /// would get in between of what is sent from there, and the answers would go there.
     fn foreign_process(&self) -> Option<Refusal> {
-        if std::process::id() == self.pid {
+        if sys::process_id() == self.pid {
             return None;
         }
         let what = "the pool belongs to the process that this one was forked from";
@@ -318,7 +327,7 @@ impl Supervisor {
     }
 
     pub(crate) fn stop_workers(&self, signal: i32) {
-        if std::process::id() != self.pid {
+        if sys::process_id() != self.pid {
             return;
         }
         let ((), fx) = self.change(|table, cx, fx| table.stop(cx, signal, fx));
@@ -326,7 +335,7 @@ impl Supervisor {
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) -> Result<(), ShutdownError> {
-        if std::process::id() != self.pid {
+        if sys::process_id() != self.pid {
             return Ok(());
         }
         let start = Instant::now();
@@ -409,6 +418,7 @@ impl Supervisor {
         CREW_OF.set(self.address());
         loop {
             let mut state = lock(&self.state);
+            self.stop_looking(&mut state);
             let has_ended = state.table.has_ended();
             if has_ended && !self.nothing_is_left() {
                 drop(state);
@@ -423,11 +433,14 @@ impl Supervisor {
                 return;
             }
             state.crew.waiting += 1;
+            self.waiting.store(state.crew.waiting, Ordering::Relaxed);
             let deadline = state.table.deadline(&self.cx);
             let mut until = deadline;
             let looks = state.table.may_have_silent_answers();
             if looks {
+                LOOKS.set(true);
                 state.crew.looks = true;
+                self.looker.store(true, Ordering::Relaxed);
                 let next = Instant::now() + LOOK_INTERVAL;
                 until = Some(deadline.map_or(next, |deadline| deadline.min(next)));
             }
@@ -436,13 +449,14 @@ impl Supervisor {
             let source = self.cx.reactor.wait(until);
             let mut state = lock(&self.state);
             state.crew.waiting -= 1;
-            if looks {
-                state.crew.looks = false;
-            }
+            self.waiting.store(state.crew.waiting, Ordering::Relaxed);
             drop(state);
             match source {
                 Some(source) => self.handle(source),
-                None if looks => self.look(),
+                None if looks => {
+                    self.look();
+                    self.help();
+                }
                 None => {}
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
@@ -487,6 +501,10 @@ impl Supervisor {
     fn perform(self: &Arc<Self>, fx: Effects) {
         let mut fx = fx;
         self.prepare(&mut fx);
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            // What takes no time as a rule, and somebody is there in case that it does.
+            fx.perform_as_guest();
+        }
         if fx.is_empty() {
             return;
         }
@@ -502,13 +520,24 @@ impl Supervisor {
     /// Makes sure that somebody waits for events, since the calling thread does not.
     fn leave_watch(self: &Arc<Self>) {
         let mut state = lock(&self.state);
+        let looked = self.stop_looking(&mut state);
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
             drop(self.hire(&mut state));
-        } else if state.table.deadline(&self.cx).is_some() {
-            // This thread may have been the only one to know until when to wait.
+        } else if looked || state.table.deadline(&self.cx).is_some() {
+            // This thread may have been the only one to know until when to wait, or to look now and then.
             self.cx.reactor.wake();
         }
+    }
+
+    /// Says that this thread does not look for answers any more, if it did.
+    fn stop_looking(&self, state: &mut State) -> bool {
+        let looked = LOOKS.replace(false);
+        if looked {
+            state.crew.looks = false;
+            self.looker.store(false, Ordering::Relaxed);
+        }
+        looked
     }
 
     /// Does what others have left to whoever comes.
@@ -542,9 +571,11 @@ impl Supervisor {
                 let mut backlog = lock(&self.backlog);
                 let next = backlog.completions.pop_front();
                 if !backlog.completions.is_empty() && !backlog.called {
-                    // In case that this one takes long.
+                    // In case that this one takes long. If there is somebody who looks now and then, that will do.
                     backlog.called = true;
-                    self.cx.reactor.wake();
+                    if !self.looker.load(Ordering::Relaxed) {
+                        self.cx.reactor.wake();
+                    }
                 }
                 next
             };
@@ -857,7 +888,7 @@ fn answers(end: &PoolEnd<Region>, bytes: &[u8]) -> Result<Vec<Answer>, String> {
 
 impl Remote for Supervisor {
     fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> bool {
-        std::process::id() == self.pid && lock(&self.state).table.revoke(task, cancel)
+        sys::process_id() == self.pid && lock(&self.state).table.revoke(task, cancel)
     }
 
     fn has_started(&self, task: FutureId) -> bool {
@@ -866,7 +897,7 @@ impl Remote for Supervisor {
 
     fn poll_until(&self, done: &dyn Fn() -> bool) -> bool {
         let mut patience = PATIENCE.get();
-        let left = patience.is_left() && std::process::id() == self.pid;
+        let left = patience.is_left() && sys::process_id() == self.pid;
         if !left || !self.begin_polling() {
             PATIENCE.set(patience);
             return done();

@@ -5,6 +5,10 @@ use std::{
     io::{self, IoSliceMut},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     path::PathBuf,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use nix::{
@@ -130,7 +134,7 @@ pub(crate) fn reap(pid: Pid) -> Ending {
 
 /// Sleeps while the word, which may be in memory that is shared with another process, has this value.
 #[cfg(not(loom))]
-pub(crate) fn futex_wait(word: &std::sync::atomic::AtomicU32, expected: u32) {
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32) {
     let forever = std::ptr::null::<libc::timespec>();
     // SAFETY: the word is there for as long as the call takes; the kernel only reads it.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, forever) };
@@ -138,7 +142,7 @@ pub(crate) fn futex_wait(word: &std::sync::atomic::AtomicU32, expected: u32) {
 
 /// Wakes one thread that sleeps in [`futex_wait`] on the word.
 #[cfg(not(loom))]
-pub(crate) fn futex_wake(word: &std::sync::atomic::AtomicU32) {
+pub(crate) fn futex_wake(word: &AtomicU32) {
     // SAFETY: the kernel only looks for sleepers at this address.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, 1) };
 }
@@ -161,4 +165,40 @@ pub(crate) fn receive_with_fds(
         }
     }
     Ok(received.bytes)
+}
+
+/// The number of this process, without a system call, but for the first time in each process.
+///
+/// It is kept in a page that is empty in a process that was forked, however that was done.
+pub(crate) fn process_id() -> u32 {
+    static PAGE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
+    let Some(kept) = PAGE.get_or_init(page_wiped_on_fork) else { return std::process::id() };
+    // Relaxed: all that is ever here is the same number, or nothing.
+    match kept.load(Ordering::Relaxed) {
+        0 => {
+            let id = std::process::id();
+            kept.store(id, Ordering::Relaxed);
+            id
+        }
+        id => id,
+    }
+}
+
+fn page_wiped_on_fork() -> Option<&'static AtomicU32> {
+    let length = size_of::<AtomicU32>();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the mapping is ours, and as long as a page at least.
+    if unsafe { libc::madvise(page, length, libc::MADV_WIPEONFORK) } != 0 {
+        // SAFETY: the same, and nobody has seen it.
+        unsafe { libc::munmap(page, length) };
+        return None;
+    }
+    // SAFETY: mapped for good, aligned to a page, zero at first, and only ever seen as this.
+    Some(unsafe { &*page.cast::<AtomicU32>() })
 }

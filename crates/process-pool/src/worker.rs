@@ -312,9 +312,9 @@ fn run_task(image: &Image, id: u64, body: &[u8], reply: Vec<u8>) -> io::Result<V
     let mut fields = Fields(body);
     let site = CallSite::read(&mut fields)?;
     let mut reply = FrameBuilder::reuse(reply, Kind::Finished, id);
-    let this = process::id();
+    let this = sys::process_id();
     let outcome = run(image, site, fields.rest(), reply.body());
-    if process::id() != this {
+    if sys::process_id() != this {
         // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.
         sys::exit_now(0);
     }
