@@ -4,28 +4,32 @@
 //! ```text
 //!   Future<T> ----> dyn Cell<T> <---- Promise<T>, or the task in an executor's queue
 //!                   +---------------------------------------+
-//!                   | Header: state word, pool, id,         |
-//!                   |         waiters and failure, if any   |
+//!                   | Header: state word, pool, and a side  |
+//!                   |         with waiters and the rest     |
 //!                   | Stage:  function and argument, later  |
 //!                   |         the value                     |
 //!                   +---------------------------------------+
 //! ```
 //!
-//! One allocation holds all of it for as long as nobody has to wait and nothing fails. Waiters and the failure, which may be
-//! looked at by several at once, lie behind a lock in a second one; the state word says whether it is worth looking.
+//! One allocation holds all of it for as long as nobody has to wait and nothing fails. The id, waiters and the failure, which
+//! may be looked at by several at once, lie behind a lock in a second one; the state word says whether it is worth looking.
+//!
+//! Bytes are time: one thread writes them, another reads them, each from the other's cache. So what few futures need is not
+//! in the header, and a task with one word to work on and one word of result is 56 bytes, which with the allocator's own word
+//! is a line of the cache. A test sees to that.
 
 use std::{convert::Infallible, mem, sync::Arc, task::Waker};
 
 use crate::{
     error::TaskError,
     hook::{self, Event},
-    id::{FutureId, LazyId},
+    id::FutureId,
     panic::Panic,
     progress::{Observer, Outcome},
     stage::Stage,
     state::{Cancel, Snapshot, Start, State, StateWord},
     surround::Surround,
-    sync::{AtomicUsize, Mutex, Ordering, lock},
+    sync::{AtomicBool, AtomicU32, Mutex, Ordering, lock},
     task::Ran,
     waiter::{self, Waiter, WaiterKey, WaiterList},
     worker::{Nested, PoolId},
@@ -34,19 +38,22 @@ use crate::{
 /// What every future has, whatever it is a future of.
 pub(crate) struct Header {
     word: StateWord,
-    id: LazyId,
+    /// Whether a packaged task was started by `start`, and has not been completed since. Kept here because there is room.
+    handed_out: AtomicBool,
     /// Twice the pool that the task is queued in, or `PoolId::NONE`; and `SURROUNDED`, so that whoever runs a task need not
     /// look at the side for that. Written before the task is queued.
-    pool: AtomicUsize,
+    pool: AtomicU32,
     side: Mutex<Option<Box<Side>>>,
 }
 
 /// Set in the header's pool if the side has a surround.
-const SURROUNDED: usize = 1;
+const SURROUNDED: u32 = 1;
 
 /// What most futures never need.
 #[derive(Default)]
 struct Side {
+    /// Chosen the first time that somebody asks, so that a task whose id nobody wants does not pay for one.
+    id: Option<FutureId>,
     waiters: WaiterList,
     /// What is to be done around the task. Written before the task is queued, and taken by whoever starts or cancels it.
     surround: Option<Box<dyn Surround>>,
@@ -60,14 +67,25 @@ impl Header {
     pub(crate) fn new() -> Self {
         Self {
             word: StateWord::new(),
-            id: LazyId::new(),
-            pool: AtomicUsize::new(PoolId::NONE),
+            handed_out: AtomicBool::new(false),
+            pool: AtomicU32::new(PoolId::NONE),
             side: Mutex::new(None),
         }
     }
 
     pub(crate) fn id(&self) -> FutureId {
-        self.id.get()
+        *lock(&self.side).get_or_insert_default().id.get_or_insert_with(FutureId::next)
+    }
+
+    /// Says that the task was started for somebody who will complete it later, perhaps in another thread.
+    pub(crate) fn hand_out(&self) {
+        // Release: pairs with the Acquire in `take_back`.
+        self.handed_out.store(true, Ordering::Release);
+    }
+
+    /// Whether it was handed out; true for one caller at most.
+    pub(crate) fn take_back(&self) -> bool {
+        self.handed_out.swap(false, Ordering::Acquire)
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -134,7 +152,7 @@ impl Header {
     }
 
     /// The pool that the task is queued in, or `PoolId::NONE`.
-    pub(crate) fn pool(&self) -> usize {
+    pub(crate) fn pool(&self) -> u32 {
         self.pool.load(Ordering::Relaxed) >> 1
     }
 

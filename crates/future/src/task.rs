@@ -10,7 +10,6 @@ use crate::{
     panic::Panic,
     state::State,
     surround::{self, Surround},
-    sync::{AtomicBool, Ordering},
     worker::{self, PoolId},
 };
 
@@ -60,14 +59,12 @@ impl Ran {
 /// must see to that, with [`fail`](Self::fail).
 pub struct PackagedTask<W: Work> {
     core: Core<W, W::Output>,
-    /// Whether `start` was called, and won, and `complete` has not been since.
-    started: AtomicBool,
 }
 
 impl<W: Work> PackagedTask<W> {
     /// Packages `work`, together with the one future of its outcome.
     pub fn new(work: W) -> (Arc<Self>, Future<W::Output>) {
-        let task = Arc::new(Self { core: Core::new(work), started: AtomicBool::new(false) });
+        let task = Arc::new(Self { core: Core::new(work) });
         let future = Future::new(Arc::clone(&task) as _);
         (task, future)
     }
@@ -90,15 +87,14 @@ impl<W: Work> PackagedTask<W> {
     pub fn start(&self) -> bool {
         let won = self.core.start().is_ok();
         if won {
-            // Release: pairs with the Acquire in `complete`, which may be called by another thread.
-            self.started.store(true, Ordering::Release);
+            self.core.header().hand_out();
         }
         won
     }
 
     /// Completes a future that [`start`](Self::start) has marked as running; without effect on any other.
     pub fn complete(&self, outcome: Result<W::Output, TaskError>) {
-        if !self.started.swap(false, Ordering::Acquire) {
+        if !self.core.header().take_back() {
             drop_contained(|| drop(outcome));
             return;
         }
