@@ -42,6 +42,7 @@ impl Task {
         clippy::must_use_candidate,
         reason = "running is the point; the answer is for statistics"
     )]
+    #[inline]
     pub fn run_here(&self) -> Ran {
         self.erased.run()
     }
@@ -64,6 +65,7 @@ impl Task {
     ///
     /// To be called before the task is queued, by pools that tell
     /// [`work_for`](concurrent_futures_future::work_for) about their workers.
+    #[inline]
     pub fn set_pool(&self, pool: PoolId) {
         self.erased.set_pool(pool);
     }
@@ -90,12 +92,14 @@ impl Task {
 
     /// Where the task's future is in its life.
     #[must_use]
+    #[inline]
     pub fn state(&self) -> State {
         self.erased.state()
     }
 
     /// The type name of the task's function, for logs.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &'static str {
         self.erased.name()
     }
@@ -138,6 +142,7 @@ impl Task {
 }
 
 impl Drop for Task {
+    #[inline]
     fn drop(&mut self) {
         // Without effect on a task that was started: whoever did that completes it. It need not have been through this
         // handle, since a worker that waits for the future may run the task in place.
@@ -428,9 +433,7 @@ impl<A: Send + 'static, R: Send + 'static> Work for PointerCall<A, R> {
 }
 
 /// A task and the future of its result, for work of any kind.
-///
-/// The third part is the same task with its type, to take the work back from if the executor refuses.
-pub(crate) fn package<W: TaskWork>(work: W) -> (Task, Future<W::Output>, Arc<PackagedTask<W>>) {
-    let (typed, future) = PackagedTask::new(work);
-    (Task { erased: Arc::clone(&typed) as Arc<dyn ErasedTask> }, future, typed)
+pub(crate) fn package<W: TaskWork>(work: W) -> (Task, Future<W::Output>) {
+    let (task, future) = PackagedTask::new(work);
+    (Task { erased: task }, future)
 }

@@ -18,7 +18,7 @@
 //! in the header, and a task with one word to work on and one word of result is 56 bytes, which with the allocator's own word
 //! is a line of the cache. A test sees to that.
 
-use std::{convert::Infallible, mem, sync::Arc, task::Waker};
+use std::{any::Any, convert::Infallible, mem, sync::Arc, task::Waker};
 
 use crate::{
     error::TaskError,
@@ -64,6 +64,7 @@ struct Side {
 }
 
 impl Header {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
             word: StateWord::new(),
@@ -88,10 +89,12 @@ impl Header {
         self.handed_out.swap(false, Ordering::Acquire)
     }
 
+    #[inline]
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.word.load()
     }
 
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.word.load().is_done()
     }
@@ -116,6 +119,7 @@ impl Header {
         self.word.load().is_abandoned()
     }
 
+    #[inline]
     pub(crate) fn set_pool(&self, pool: PoolId) {
         // Relaxed: whoever acts on it goes through the state word's compare-and-swap first.
         let surrounded = self.pool.load(Ordering::Relaxed) & SURROUNDED;
@@ -137,6 +141,7 @@ impl Header {
     }
 
     /// Takes what is to be done around the task, if anything is. For whoever has started or cancelled it.
+    #[inline]
     pub(crate) fn take_surround(&self) -> Option<Box<dyn Surround>> {
         if self.pool.load(Ordering::Relaxed) & SURROUNDED == 0 {
             return None;
@@ -152,6 +157,7 @@ impl Header {
     }
 
     /// The pool that the task is queued in, or `PoolId::NONE`.
+    #[inline]
     pub(crate) fn pool(&self) -> u32 {
         self.pool.load(Ordering::Relaxed) >> 1
     }
@@ -304,6 +310,9 @@ pub(crate) trait AnyCell: Send + Sync {
     ///
     /// The caller has won `cancel`.
     unsafe fn drop_cancelled_work(&self) {}
+
+    /// Cancels a task that has not started, and puts its work into `into`, an `Option` of the type of the work.
+    fn take_work(&self, _into: &mut dyn Any) {}
 
     /// Says that the last handle is gone. The answer is the word just before.
     fn abandon(&self) -> Snapshot {

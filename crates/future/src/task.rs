@@ -1,6 +1,6 @@
 //! A function and the future of its result in one allocation: what the tasks of executors are made of.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     cell::{AnyCell, Cell, Core, Header, Running, drop_contained},
@@ -140,6 +140,17 @@ impl<W: Work> PackagedTask<W> {
         taken
     }
 
+    /// As [`take_work`](Self::take_work), by whoever has the future and has given the task away; also `None` if the future is
+    /// not that of a packaged task with work of this type.
+    ///
+    /// So an executor need not keep a second reference to each task for the case that it is refused.
+    #[must_use]
+    pub fn take_work_of(future: &Future<W::Output>) -> Option<W> {
+        let mut taken: Option<W> = None;
+        future.cell().take_work(&mut taken);
+        taken
+    }
+
     /// Says which pool's queue the task goes into, so that a worker of that pool that waits for the future may do the
     /// work itself. To be called before the task is queued.
     pub fn set_pool(&self, pool: PoolId) {
@@ -210,6 +221,12 @@ impl<W: Work> AnyCell for PackagedTask<W> {
         let work = unsafe { self.core.take_cancelled_work() };
         if work.is_some() {
             drop_contained(|| drop(work));
+        }
+    }
+
+    fn take_work(&self, into: &mut dyn Any) {
+        if let Some(into) = into.downcast_mut() {
+            *into = Self::take_work(self);
         }
     }
 
