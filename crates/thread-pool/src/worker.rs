@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
-    hint,
+    hint, ptr,
     rc::Rc,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -105,6 +105,8 @@ pub(crate) struct Worker {
     sleeps: Cell<usize>,
     /// Entries of the deque that are known to have been run already.
     stale: Cell<usize>,
+    /// What it has last noted of the task that it runs.
+    noted: Cell<Option<&'static str>>,
     /// Whether there is a core to search on while others work.
     may_spin: bool,
 }
@@ -130,6 +132,7 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 disappointments: Cell::new(0),
                 sleeps: Cell::new(0),
                 stale: Cell::new(0),
+                noted: Cell::new(None),
                 may_spin: may_spin(),
             });
             WORKER.with(|slot| slot.replace(Some(Rc::clone(&worker))));
@@ -190,12 +193,6 @@ impl Worker {
 
     fn run(&self, task: Task) {
         let tally = &self.seat.tally;
-        match task.state() {
-            State::Pending => {}
-            State::Cancelled => return tally.cancelled(),
-            // Run in place, by this worker or another.
-            _ => return,
-        }
         // Relaxed: a worker that does not see it yet has started the task just before.
         if self.shared.hints.cancelled.load(Ordering::Relaxed) {
             if task.cancel() {
@@ -205,15 +202,26 @@ impl Worker {
         }
         self.note_running(Some(task.name()));
         tally.started();
+        // Without a look at its state before: that would fetch the task twice from the submitter's cache, first to be read and
+        // then to be written.
         match task.run_here() {
             // Counted when it ended, before its future was completed.
             Ran::Succeeded | Ran::Failed => {}
-            // Between the look and the start, somebody else was quicker.
+            // Cancelled, or run in place by this worker or another.
             _ => tally.did_not_start(task.state() == State::Cancelled),
         }
     }
 
     fn note_running(&self, name: Option<&'static str>) {
+        // Of many tasks of one function in a row, the first takes the lock. Compared by address, which is quicker than the text.
+        let same = match (self.noted.get(), name) {
+            (Some(noted), Some(name)) => ptr::eq(noted, name),
+            (noted, name) => noted.is_none() && name.is_none(),
+        };
+        if same {
+            return;
+        }
+        self.noted.set(name);
         *self.seat.running.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 
