@@ -165,7 +165,9 @@ impl Shared {
 
     /// A worker has done its work and is about to complete the future.
     pub(crate) fn finishing(&self, worker: &Worker) {
-        if worker.deque.is_empty() {
+        // Of a pool that has all the workers that it may have, and all of them awake, nobody asks who is available; and the
+        // count would go from cache to cache.
+        if self.is_callable() && worker.deque.is_empty() {
             self.make_available(worker);
         }
     }
