@@ -520,7 +520,10 @@ impl<W: Send, T: Send> Running<'_, W, T> {
             {
                 header.report_unread(error);
             }
-            None if before.is_abandoned() => drop_contained(|| self.core.drop_outcome()),
+            // Nobody will look at the value, so what needs no destructor is left where it is.
+            None if before.is_abandoned() && mem::needs_drop::<T>() => {
+                drop_contained(|| self.core.drop_outcome());
+            }
             _ => {}
         }
     }
