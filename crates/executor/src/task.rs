@@ -84,6 +84,17 @@ impl Task {
         self.erased.take_surround()
     }
 
+    /// How many bytes dropping the task gives back to the allocator; `None` if something else keeps them, as a handle of its
+    /// future does.
+    ///
+    /// For executors that choose when to do that. A task that has run and succeeded, and that nothing else keeps, has nothing
+    /// of its function, argument or result left in it.
+    #[must_use]
+    #[inline]
+    pub fn frees(&self) -> Option<usize> {
+        (Arc::strong_count(&self.erased) == 1).then(|| size_of_val(&*self.erased))
+    }
+
     /// The identity of the task's future.
     #[must_use]
     pub fn id(&self) -> FutureId {
@@ -436,4 +447,21 @@ impl<A: Send + 'static, R: Send + 'static> Work for PointerCall<A, R> {
 pub(crate) fn package<W: TaskWork>(work: W) -> (Task, Future<W::Output>) {
     let (task, future) = PackagedTask::new(work);
     (Task { erased: task }, future)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only when the handle of the future is gone does dropping the task free it.
+    #[test]
+    fn a_task_is_freed_by_the_last_to_hold_it() {
+        let call = LocalCall { function: |n| n, argument: 7_u64, name: PhantomData::<fn() -> u64> };
+        let (task, future) = package(call);
+        assert_eq!(task.frees(), None);
+        assert_eq!(task.run_here(), Ran::Succeeded);
+        assert_eq!(task.frees(), None);
+        assert_eq!(future.result().ok(), Some(7));
+        assert!(task.frees().is_some_and(|bytes| bytes >= size_of::<u64>()));
+    }
 }

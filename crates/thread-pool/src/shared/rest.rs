@@ -48,6 +48,7 @@ impl Shared {
 
     /// Sleeps, for a worker that has found nothing anywhere; or leaves.
     pub(crate) fn rest(self: &Arc<Self>, worker: &Worker) -> Rest {
+        worker.free_spent();
         let mut state = self.lock();
         self.stop_searching(&mut state, worker);
         if state.awake() > self.config.max_workers.get() {
