@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use concurrent_futures_future::Future;
+use concurrent_futures_future::{Future, PackagedTask};
 
 use crate::{
     error::{InvalidMapOptions, ShutdownError, SubmitError},
@@ -261,13 +261,13 @@ pub(crate) fn submit_work<W: TaskWork>(
     executor: &(impl Executor + ?Sized),
     work: W,
 ) -> Result<Future<W::Output>, SubmitError<W>> {
-    let (task, future, typed) = package(work);
+    let (task, future) = package(work);
     let refused = match executor.execute(task) {
         Ok(()) => return Ok(future),
         Err(refused) => refused,
     };
     let (reason, task) = refused.into_parts();
-    let Some(work) = typed.take_work() else {
+    let Some(work) = PackagedTask::<W>::take_work_of(&future) else {
         // An executor that refuses what it has already run has broken the contract, but the future still tells.
         return Ok(future);
     };

@@ -42,6 +42,7 @@ impl Task {
         clippy::must_use_candidate,
         reason = "running is the point; the answer is for statistics"
     )]
+    #[inline]
     pub fn run_here(&self) -> Ran {
         self.erased.run()
     }
@@ -64,6 +65,7 @@ impl Task {
     ///
     /// To be called before the task is queued, by pools that tell
     /// [`work_for`](concurrent_futures_future::work_for) about their workers.
+    #[inline]
     pub fn set_pool(&self, pool: PoolId) {
         self.erased.set_pool(pool);
     }
@@ -82,6 +84,17 @@ impl Task {
         self.erased.take_surround()
     }
 
+    /// How many bytes dropping the task gives back to the allocator; `None` if something else keeps them, as a handle of its
+    /// future does.
+    ///
+    /// For executors that choose when to do that. A task that has run and succeeded, and that nothing else keeps, has nothing
+    /// of its function, argument or result left in it.
+    #[must_use]
+    #[inline]
+    pub fn frees(&self) -> Option<usize> {
+        (Arc::strong_count(&self.erased) == 1).then(|| size_of_val(&*self.erased))
+    }
+
     /// The identity of the task's future.
     #[must_use]
     pub fn id(&self) -> FutureId {
@@ -90,12 +103,14 @@ impl Task {
 
     /// Where the task's future is in its life.
     #[must_use]
+    #[inline]
     pub fn state(&self) -> State {
         self.erased.state()
     }
 
     /// The type name of the task's function, for logs.
     #[must_use]
+    #[inline]
     pub fn name(&self) -> &'static str {
         self.erased.name()
     }
@@ -147,6 +162,7 @@ impl Task {
 }
 
 impl Drop for Task {
+    #[inline]
     fn drop(&mut self) {
         // Without effect on a task that was started: whoever did that completes it. It need not have been through this
         // handle, since a worker that waits for the future may run the task in place.
@@ -519,9 +535,24 @@ impl<A: Send + 'static, R: Send + 'static> Work for PointerCall<A, R> {
 }
 
 /// A task and the future of its result, for work of any kind.
-///
-/// The third part is the same task with its type, to take the work back from if the executor refuses.
-pub(crate) fn package<W: TaskWork>(work: W) -> (Task, Future<W::Output>, Arc<PackagedTask<W>>) {
-    let (typed, future) = PackagedTask::new(work);
-    (Task { erased: Arc::clone(&typed) as Arc<dyn ErasedTask> }, future, typed)
+pub(crate) fn package<W: TaskWork>(work: W) -> (Task, Future<W::Output>) {
+    let (task, future) = PackagedTask::new(work);
+    (Task { erased: task }, future)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only when the handle of the future is gone does dropping the task free it.
+    #[test]
+    fn a_task_is_freed_by_the_last_to_hold_it() {
+        let call = LocalCall { function: |n| n, argument: 7_u64, name: PhantomData::<fn() -> u64> };
+        let (task, future) = package(call);
+        assert_eq!(task.frees(), None);
+        assert_eq!(task.run_here(), Ran::Succeeded);
+        assert_eq!(task.frees(), None);
+        assert_eq!(future.result().ok(), Some(7));
+        assert!(task.frees().is_some_and(|bytes| bytes >= size_of::<u64>()));
+    }
 }

@@ -4,29 +4,33 @@
 //! ```text
 //!   Future<T> ----> dyn Cell<T> <---- Promise<T>, or the task in an executor's queue
 //!                   +---------------------------------------+
-//!                   | Header: state word, pool, id,         |
-//!                   |         waiters and failure, if any   |
+//!                   | Header: state word, pool, and a side  |
+//!                   |         with waiters and the rest     |
 //!                   | Stage:  function and argument, later  |
 //!                   |         the value                     |
 //!                   +---------------------------------------+
 //! ```
 //!
-//! One allocation holds all of it for as long as nobody has to wait and nothing fails. Waiters and the failure, which may be
-//! looked at by several at once, lie behind a lock in a second one; the state word says whether it is worth looking.
+//! One allocation holds all of it for as long as nobody has to wait and nothing fails. The id, waiters and the failure, which
+//! may be looked at by several at once, lie behind a lock in a second one; the state word says whether it is worth looking.
+//!
+//! Bytes are time: one thread writes them, another reads them, each from the other's cache. So what few futures need is not
+//! in the header, and a task with one word to work on and one word of result is 56 bytes, which with the allocator's own word
+//! is a line of the cache. A test sees to that.
 
-use std::{convert::Infallible, mem, sync::Arc, task::Waker};
+use std::{any::Any, convert::Infallible, mem, sync::Arc, task::Waker};
 
 use crate::{
     error::TaskError,
     hook::{self, Event},
-    id::{FutureId, LazyId},
+    id::FutureId,
     panic::Panic,
     progress::{Observer, Outcome},
     remote::{self, Remote},
     stage::Stage,
     state::{Cancel, Snapshot, Start, State, StateWord},
     surround::Surround,
-    sync::{AtomicUsize, Mutex, Ordering, lock},
+    sync::{AtomicBool, AtomicU32, Mutex, Ordering, lock},
     task::Ran,
     waiter::{self, Waiter, WaiterKey, WaiterList},
     worker::{Nested, PoolId},
@@ -35,19 +39,22 @@ use crate::{
 /// What every future has, whatever it is a future of.
 pub(crate) struct Header {
     word: StateWord,
-    id: LazyId,
+    /// Whether a packaged task was started by `start`, and has not been completed since. Kept here because there is room.
+    handed_out: AtomicBool,
     /// Twice the pool that the task is queued in, or `PoolId::NONE`; and `SURROUNDED`, so that whoever runs a task need not
     /// look at the side for that. Written before the task is queued.
-    pool: AtomicUsize,
+    pool: AtomicU32,
     side: Mutex<Option<Box<Side>>>,
 }
 
 /// Set in the header's pool if the side has a surround.
-const SURROUNDED: usize = 1;
+const SURROUNDED: u32 = 1;
 
 /// What most futures never need.
 #[derive(Default)]
 struct Side {
+    /// Chosen the first time that somebody asks, so that a task whose id nobody wants does not pay for one.
+    id: Option<FutureId>,
     waiters: WaiterList,
     /// What is to be done around the task. Written before the task is queued, and taken by whoever starts or cancels it.
     surround: Option<Box<dyn Surround>>,
@@ -58,23 +65,37 @@ struct Side {
 }
 
 impl Header {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
             word: StateWord::new(),
-            id: LazyId::new(),
-            pool: AtomicUsize::new(PoolId::NONE),
+            handed_out: AtomicBool::new(false),
+            pool: AtomicU32::new(PoolId::NONE),
             side: Mutex::new(None),
         }
     }
 
     pub(crate) fn id(&self) -> FutureId {
-        self.id.get()
+        *lock(&self.side).get_or_insert_default().id.get_or_insert_with(FutureId::next)
     }
 
+    /// Says that the task was started for somebody who will complete it later, perhaps in another thread.
+    pub(crate) fn hand_out(&self) {
+        // Release: pairs with the Acquire in `take_back`.
+        self.handed_out.store(true, Ordering::Release);
+    }
+
+    /// Whether it was handed out; true for one caller at most.
+    pub(crate) fn take_back(&self) -> bool {
+        self.handed_out.swap(false, Ordering::Acquire)
+    }
+
+    #[inline]
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.word.load()
     }
 
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.word.load().is_done()
     }
@@ -119,7 +140,7 @@ impl Header {
     }
 
     /// Makes a future that was sent an ordinary pending one.
-    pub(crate) fn take_back(&self) -> bool {
+    pub(crate) fn unsend(&self) -> bool {
         self.word.sent_to_pending().is_some()
     }
 
@@ -143,6 +164,7 @@ impl Header {
         self.word.load().is_abandoned()
     }
 
+    #[inline]
     pub(crate) fn set_pool(&self, pool: PoolId) {
         // Relaxed: whoever acts on it goes through the state word's compare-and-swap first.
         let surrounded = self.pool.load(Ordering::Relaxed) & SURROUNDED;
@@ -164,6 +186,7 @@ impl Header {
     }
 
     /// Takes what is to be done around the task, if anything is. For whoever has started or cancelled it.
+    #[inline]
     pub(crate) fn take_surround(&self) -> Option<Box<dyn Surround>> {
         if self.pool.load(Ordering::Relaxed) & SURROUNDED == 0 {
             return None;
@@ -179,7 +202,8 @@ impl Header {
     }
 
     /// The pool that the task is queued in, or `PoolId::NONE`.
-    pub(crate) fn pool(&self) -> usize {
+    #[inline]
+    pub(crate) fn pool(&self) -> u32 {
         self.pool.load(Ordering::Relaxed) >> 1
     }
 
@@ -335,6 +359,9 @@ pub(crate) trait AnyCell: Send + Sync {
     ///
     /// The caller has won `cancel`.
     unsafe fn drop_cancelled_work(&self) {}
+
+    /// Cancels a task that has not started, and puts its work into `into`, an `Option` of the type of the work.
+    fn take_work(&self, _into: &mut dyn Any) {}
 
     /// Says that the last handle is gone. The answer is the word just before.
     fn abandon(&self) -> Snapshot {
@@ -551,7 +578,10 @@ impl<W: Send, T: Send> Running<'_, W, T> {
             {
                 header.report_unread(error);
             }
-            None if before.is_abandoned() => drop_contained(|| self.core.drop_outcome()),
+            // Nobody will look at the value, so what needs no destructor is left where it is.
+            None if before.is_abandoned() && mem::needs_drop::<T>() => {
+                drop_contained(|| self.core.drop_outcome());
+            }
             _ => {}
         }
     }

@@ -1,12 +1,10 @@
-//! Identities of futures, handed out when first asked for, so that a task whose id nobody wants does not pay for one.
+//! Identities of futures.
 
 use std::{
     fmt,
     num::NonZeroU64,
-    sync::atomic::{AtomicU64 as StdAtomicU64, Ordering as StdOrdering},
+    sync::atomic::{AtomicU64, Ordering},
 };
-
-use crate::sync::{AtomicU64, Ordering};
 
 /// The identity of a future: unique in this process, also after the future is gone.
 ///
@@ -43,36 +41,11 @@ impl fmt::Display for FutureId {
     }
 }
 
-impl From<FutureId> for u64 {
-    fn from(id: FutureId) -> Self {
-        id.0.get()
+impl FutureId {
+    /// One that no future has had yet.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: the number itself is all that there is to agree on. At a billion a second the counter lasts for 584 years.
+        Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX))
     }
-}
-
-/// Room for an id that is chosen the first time it is read.
-pub(crate) struct LazyId(AtomicU64);
-
-impl LazyId {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    pub(crate) fn get(&self) -> FutureId {
-        // Relaxed throughout: the number itself is all that there is to agree on.
-        if let Some(id) = NonZeroU64::new(self.0.load(Ordering::Relaxed)) {
-            return FutureId(id);
-        }
-        let fresh = next();
-        match self.0.compare_exchange(0, fresh.get(), Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => FutureId(fresh),
-            // Somebody else was first; `fresh` is a number that no future will have.
-            Err(theirs) => FutureId(NonZeroU64::new(theirs).unwrap_or(fresh)),
-        }
-    }
-}
-
-fn next() -> NonZeroU64 {
-    static NEXT: StdAtomicU64 = StdAtomicU64::new(1);
-    // At a billion a second the counter lasts for 584 years.
-    NonZeroU64::new(NEXT.fetch_add(1, StdOrdering::Relaxed)).unwrap_or(NonZeroU64::MAX)
 }

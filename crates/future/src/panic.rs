@@ -170,10 +170,16 @@ thread_local! {
 }
 
 /// Puts `details` in place of what was noted. Nothing is noted in a thread that is ending, where it has no place.
+#[inline]
 fn swap_noted(details: Option<Box<Details>>) -> Option<Box<Details>> {
     if !ANY_NOTED.replace(details.is_some()) && details.is_none() {
         return None;
     }
+    swap_noted_anyhow(details)
+}
+
+#[cold]
+fn swap_noted_anyhow(details: Option<Box<Details>>) -> Option<Box<Details>> {
     NOTED.try_with(|noted| noted.replace(details)).ok().flatten()
 }
 
@@ -185,6 +191,7 @@ struct Inside {
 }
 
 impl Inside {
+    #[inline]
     fn enter() -> Self {
         DEPTH.set(DEPTH.get() + 1);
         Self { outer: swap_noted(None) }
@@ -192,6 +199,7 @@ impl Inside {
 }
 
 impl Drop for Inside {
+    #[inline]
     fn drop(&mut self) {
         DEPTH.set(DEPTH.get() - 1);
         // What is there now is left over if user code has caught a panic by itself.
@@ -199,13 +207,21 @@ impl Drop for Inside {
     }
 }
 
+#[inline]
 fn install_hook() {
     static INSTALL: Once = Once::new();
+    if !INSTALL.is_completed() {
+        install_hook_once(&INSTALL);
+    }
+}
+
+#[cold]
+fn install_hook_once(install: &Once) {
     // The hook cannot be changed by a thread that is panicking; leave it to the next caller.
-    if INSTALL.is_completed() || std::thread::panicking() {
+    if std::thread::panicking() {
         return;
     }
-    INSTALL.call_once(|| {
+    install.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             note(info);

@@ -12,7 +12,7 @@ use std::{
     fmt,
     sync::{
         Arc, PoisonError, RwLock, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
@@ -36,23 +36,29 @@ pub trait Remote: Send + Sync {
     fn poll_until(&self, done: &dyn Fn() -> bool) -> bool;
 }
 
-/// Set in the numbers of such pools, so that futures of others need not look.
-const REMOTE: usize = 1 << (usize::BITS - 2);
+/// The first number of such a pool, so that futures of others need not look. There are 31 bits for all of them.
+pub(crate) const FIRST: u32 = 1 << 30;
+const LAST: u32 = u32::MAX >> 1;
 
-static NEXT: AtomicUsize = AtomicUsize::new(REMOTE);
-static POOLS: RwLock<BTreeMap<usize, Weak<dyn Remote>>> = RwLock::new(BTreeMap::new());
+static NEXT: AtomicU32 = AtomicU32::new(FIRST);
+static POOLS: RwLock<BTreeMap<u32, Weak<dyn Remote>>> = RwLock::new(BTreeMap::new());
 
 /// A pool's entry where the futures of its tasks look for it. Dropping it removes the entry.
 pub struct RemotePool {
-    number: usize,
+    number: u32,
 }
 
 impl RemotePool {
     /// Makes the pool known.
+    ///
+    /// # Panics
+    ///
+    /// If there have been a billion of them.
     #[must_use]
     pub fn new(remote: Weak<dyn Remote>) -> Self {
         // Relaxed: only the number counts.
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!((FIRST..=LAST).contains(&number), "there are no more numbers for pools");
         POOLS.write().unwrap_or_else(PoisonError::into_inner).insert(number, remote);
         Self { number }
     }
@@ -77,8 +83,8 @@ impl fmt::Debug for RemotePool {
 }
 
 /// The pool of this number, if it is such a pool and is still there.
-pub(crate) fn find(number: usize) -> Option<Arc<dyn Remote>> {
-    if number & REMOTE == 0 {
+pub(crate) fn find(number: u32) -> Option<Arc<dyn Remote>> {
+    if number < FIRST {
         return None;
     }
     POOLS.read().unwrap_or_else(PoisonError::into_inner).get(&number)?.upgrade()

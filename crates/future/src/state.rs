@@ -144,15 +144,18 @@ pub(crate) enum Cancel {
 pub(crate) struct StateWord(AtomicU16);
 
 impl StateWord {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self(AtomicU16::new(PENDING))
     }
 
     /// Acquire: pairs with the Release in `finish`, so that whoever sees `FINISHED` also sees the outcome.
+    #[inline]
     pub(crate) fn load(&self) -> Snapshot {
         Snapshot(self.0.load(Ordering::Acquire))
     }
 
+    #[inline]
     pub(crate) fn transition_to_running(&self) -> Start {
         match self.leave_pending(RUNNING) {
             Ok(before) => Start::Run(before),
@@ -195,6 +198,7 @@ impl StateWord {
     }
 
     /// Ends a running future; only the caller that was told [`Start::Run`] may do so, and only once.
+    #[inline]
     pub(crate) fn transition_to_finished(&self, failed: bool) -> Snapshot {
         // RUNNING and FINISHED differ in one bit that nobody else changes, so an unconditional OR is the whole
         // transition and leaves the flags as they are. Release: publishes the outcome. Acquire: sees the list that a
@@ -212,6 +216,7 @@ impl StateWord {
     }
 
     /// Claims the value of a finished future and says that the last handle is gone, in one step.
+    #[inline]
     pub(crate) fn claim_value_and_abandon(&self) -> Snapshot {
         Snapshot(self.0.fetch_or(TAKEN | ABANDONED, Ordering::AcqRel))
     }
@@ -234,6 +239,7 @@ impl StateWord {
     }
 
     /// Says that the last handle is gone. The answer is the word just before.
+    #[inline]
     pub(crate) fn abandon(&self) -> Snapshot {
         Snapshot(self.0.fetch_or(ABANDONED, Ordering::AcqRel))
     }
@@ -246,8 +252,11 @@ impl StateWord {
     }
 
     /// Moves from PENDING to `target`, keeping the flags.
+    #[inline]
     fn leave_pending(&self, target: u16) -> Result<Snapshot, Snapshot> {
-        let mut now = self.0.load(Ordering::Relaxed);
+        // A guess, and not a look: the word is in the cache of whoever wrote it, and a look would fetch it twice, first to be
+        // read and then to be written.
+        let mut now = PENDING;
         loop {
             if now & (STATE | SENT) != PENDING {
                 // Acquire, so that "too late" and "already" come with what the winner wrote.

@@ -1,6 +1,6 @@
 //! A function and the future of its result in one allocation: what the tasks of executors are made of.
 
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     cell::{AnyCell, Cell, Core, Header, Running, drop_contained},
@@ -10,7 +10,6 @@ use crate::{
     panic::Panic,
     state::State,
     surround::{self, Surround},
-    sync::{AtomicBool, Ordering},
     worker::{self, PoolId},
 };
 
@@ -60,14 +59,12 @@ impl Ran {
 /// must see to that, with [`fail`](Self::fail).
 pub struct PackagedTask<W: Work> {
     core: Core<W, W::Output>,
-    /// Whether `start` was called, and won, and `complete` has not been since.
-    started: AtomicBool,
 }
 
 impl<W: Work> PackagedTask<W> {
     /// Packages `work`, together with the one future of its outcome.
     pub fn new(work: W) -> (Arc<Self>, Future<W::Output>) {
-        let task = Arc::new(Self { core: Core::new(work), started: AtomicBool::new(false) });
+        let task = Arc::new(Self { core: Core::new(work) });
         let future = Future::new(Arc::clone(&task) as _);
         (task, future)
     }
@@ -90,8 +87,7 @@ impl<W: Work> PackagedTask<W> {
     pub fn start(&self) -> bool {
         let won = self.core.start().is_ok();
         if won {
-            // Release: pairs with the Acquire in `complete`, which may be called by another thread.
-            self.started.store(true, Ordering::Release);
+            self.core.header().hand_out();
         }
         won
     }
@@ -109,8 +105,7 @@ impl<W: Work> PackagedTask<W> {
     pub fn start_sent(&self) -> bool {
         let won = self.core.header().start_sent();
         if won {
-            // Release: as in `start`.
-            self.started.store(true, Ordering::Release);
+            self.core.header().hand_out();
         }
         won
     }
@@ -119,7 +114,7 @@ impl<W: Work> PackagedTask<W> {
     /// if it was cancelled.
     #[must_use = "if false, the task must not be started"]
     pub fn take_back(&self) -> bool {
-        self.core.header().take_back()
+        self.core.header().unsend()
     }
 
     /// Whether somebody waits for the future, or has left a callback with it.
@@ -130,7 +125,7 @@ impl<W: Work> PackagedTask<W> {
 
     /// Completes a future that [`start`](Self::start) has marked as running; without effect on any other.
     pub fn complete(&self, outcome: Result<W::Output, TaskError>) {
-        if !self.started.swap(false, Ordering::Acquire) {
+        if !self.core.header().take_back() {
             drop_contained(|| drop(outcome));
             return;
         }
@@ -173,6 +168,17 @@ impl<W: Work> PackagedTask<W> {
             taken = unsafe { self.core.take_cancelled_work() };
             self.core.header().drop_surround();
         });
+        taken
+    }
+
+    /// As [`take_work`](Self::take_work), by whoever has the future and has given the task away; also `None` if the future is
+    /// not that of a packaged task with work of this type.
+    ///
+    /// So an executor need not keep a second reference to each task for the case that it is refused.
+    #[must_use]
+    pub fn take_work_of(future: &Future<W::Output>) -> Option<W> {
+        let mut taken: Option<W> = None;
+        future.cell().take_work(&mut taken);
         taken
     }
 
@@ -246,6 +252,12 @@ impl<W: Work> AnyCell for PackagedTask<W> {
         let work = unsafe { self.core.take_cancelled_work() };
         if work.is_some() {
             drop_contained(|| drop(work));
+        }
+    }
+
+    fn take_work(&self, into: &mut dyn Any) {
+        if let Some(into) = into.downcast_mut() {
+            *into = Self::take_work(self);
         }
     }
 

@@ -4,6 +4,7 @@ mod auto_traits;
 mod errors;
 mod lists;
 mod panics;
+mod size;
 mod state;
 mod time;
 

@@ -11,31 +11,40 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::task::Ran;
+use crate::{remote, task::Ran};
 
 /// Names a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PoolId(usize);
+pub struct PoolId(u32);
 
 impl PoolId {
     /// A name that no other pool of this process has.
+    ///
+    /// # Panics
+    ///
+    /// If there have been two billion already.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "every call answers something else")]
     pub fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // A task has 31 bits for the pool that it is queued in, see the header of its future; and half of the numbers are for
+        // pools whose workers are elsewhere.
+        match u32::try_from(NEXT.fetch_add(1, Ordering::Relaxed)) {
+            Ok(number) if number < remote::FIRST => Self(number),
+            _ => panic!("there are no more numbers for pools"),
+        }
     }
 
-    pub(crate) const NONE: usize = 0;
+    pub(crate) const NONE: u32 = 0;
 
-    pub(crate) const fn from_number(number: usize) -> Self {
+    pub(crate) const fn from_number(number: u32) -> Self {
         Self(number)
     }
 
-    pub(crate) fn get(self) -> usize {
+    pub(crate) fn get(self) -> u32 {
         self.0
     }
 
@@ -120,7 +129,7 @@ fn current_host() -> Option<Rc<dyn Host>> {
 }
 
 /// Tells `pool`, if this thread works for it, that it is about to complete the future of one of its tasks.
-pub(crate) fn finishing(pool: usize, ran: Ran) {
+pub(crate) fn finishing(pool: u32, ran: Ran) {
     with_current(|current| {
         // A task may run others with an executor of its own, which are none of the pool's business.
         if current.pool.get() == pool {
@@ -153,7 +162,7 @@ pub(crate) struct Nested(());
 
 impl Nested {
     /// If the calling thread is a worker of `pool`, and not too deep in already.
-    pub(crate) fn enter(pool: usize) -> Option<Self> {
+    pub(crate) fn enter(pool: u32) -> Option<Self> {
         with_current(|current| {
             let depth = current.depth.get();
             (current.pool.get() == pool && depth < DEPTH_MAX).then(|| {

@@ -22,7 +22,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -102,6 +102,7 @@ pub(crate) struct Supervisor {
     state: Mutex<State>,
     /// The crew has shrunk, or the table has ended.
     changed: Condvar,
+    next_task: AtomicU64,
     /// The links to workers that share memory, by number.
     links: Mutex<Links>,
     /// How many threads look for answers in the place of the crew.
@@ -178,6 +179,7 @@ impl Supervisor {
             cx,
             state: Mutex::default(),
             changed: Condvar::new(),
+            next_task: AtomicU64::new(1),
             links: Mutex::default(),
             pollers: AtomicUsize::new(0),
             deferred: Mutex::default(),
@@ -260,7 +262,7 @@ impl Supervisor {
             return Err(SubmitError::new(reason, task));
         }
         task.set_pool(self.remote.id());
-        let id = u64::from(task.id());
+        let id = self.next_task.fetch_add(1, Ordering::Relaxed);
         let mut frame = site.write(FrameBuilder::new(Kind::Task, id));
         // Here, since this is the user's code as well, and so that whoever submits much waits for it himself.
         if let Err(error) = task.encode_argument(frame.body()) {

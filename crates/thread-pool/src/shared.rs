@@ -32,7 +32,8 @@
 //! - `available`: workers that will look at the queue without being asked to, or that sleep; also those that were started
 //!   just now and need no initializer. A worker becomes available *before* it completes its future, and without the lock:
 //!   whoever waits for that future and then submits must find it available, or the pool would start a thread for a task
-//!   that this one is free to take. Only the worker itself lowers it again.
+//!   that this one is free to take. Only the worker itself lowers it again. While nobody sleeps and no thread may be started,
+//!   nobody asks, and those that complete futures do not count themselves.
 //! - `starting`: workers that are in their initializer. Each is to take one of the tasks that wait, so that no second one
 //!   is started for it; but since that may take any time, sleepers are called all the same.
 //!
@@ -321,8 +322,8 @@ impl Shared {
         self.publish_queue(&state);
         // Acquire: pairs with the Release in `finishing`. A submitter that has seen a future complete sees its worker
         // available.
-        let coming = self.available.load(Ordering::Acquire) + state.starting;
-        if state.queue.len() <= coming || !self.may_start(&state) {
+        let coming = || self.available.load(Ordering::Acquire) + state.starting;
+        if !self.may_start(&state) || state.queue.len() <= coming() {
             let call = self.call_sleeper(&mut state);
             drop(state);
             if let Some(call) = call {
@@ -454,10 +455,19 @@ impl Shared {
 
     fn publish(&self, state: &State) {
         // Relaxed: where the order matters there is a fence, or the lock.
-        let callable = !state.sleepers.is_empty() || self.may_start(state);
+        let callable = self.has_somebody_to_call(state);
         self.hints.callable.store(callable, Ordering::Relaxed);
         self.hints.searching.store(state.searching, Ordering::Relaxed);
         self.hints.surplus.store(state.awake() > self.config.max_workers.get(), Ordering::Relaxed);
+    }
+
+    fn has_somebody_to_call(&self, state: &State) -> bool {
+        !state.sleepers.is_empty() || self.may_start(state)
+    }
+
+    /// Whether there was somebody to call, or room for another worker, lately.
+    pub(crate) fn is_callable(&self) -> bool {
+        self.hints.callable.load(Ordering::Relaxed)
     }
 
     /// Whether there is probably something in the queue.
@@ -542,6 +552,8 @@ impl Shared {
         state.queue.take_ahead(more, |task| worker.deque.push(task));
         self.publish_queue(&state);
         self.announce_room(&state);
+        // Here, under a lock that is held anyway, rather than under another.
+        self.found_under_lock(state, worker);
         Some(first)
     }
 
@@ -584,9 +596,19 @@ impl Shared {
         if !worker.available.get() && !worker.searching.get() {
             return;
         }
-        let mut state = self.lock();
+        self.found_under_lock(self.lock(), worker);
+    }
+
+    fn found_under_lock(self: &Arc<Self>, mut state: MutexGuard<'_, State>, worker: &Worker) {
+        if !worker.available.get() && !worker.searching.get() {
+            return;
+        }
         self.withdraw(worker);
         self.stop_searching(&mut state, worker);
+        // The usual case of a pool that is busy. What there is in other deques need not be looked at.
+        if !self.has_somebody_to_call(&state) {
+            return;
+        }
         // Invariant 2: whoever pushed to a deque and saw a searcher pushed before this look.
         fence(Ordering::SeqCst);
         if state.has_tasks() {

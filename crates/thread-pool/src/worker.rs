@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
-    hint,
+    hint, ptr,
     rc::Rc,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -28,6 +28,11 @@ const HALF_WAY: u32 = FAIRNESS_INTERVAL / 2;
 
 /// The most tasks that a worker takes out of the queue at once: enough to make the lock's share of a task small.
 const BATCH_MAX: usize = 32;
+
+/// So many tasks that nobody has a handle of are freed at a time, and when the worker rests. Where an allocator keeps what is
+/// freed for the thread that allocated it, the two meet there: for 32 tasks in a row they do so once. Large ones are not kept.
+const SPENT_MAX: usize = 32;
+const SPENT_BYTES_MAX: usize = 256;
 
 /// Tasks that take longer than this, on average, are taken one by one, so that they start in the order in which they were
 /// submitted, and none lies behind a long one. The lock costs a hundredth of it.
@@ -105,6 +110,10 @@ pub(crate) struct Worker {
     sleeps: Cell<usize>,
     /// Entries of the deque that are known to have been run already.
     stale: Cell<usize>,
+    /// Tasks that have succeeded and have no handle, whose memory is yet to be freed. Nothing of the user's is in them.
+    spent: RefCell<Vec<Task>>,
+    /// What it has last noted of the task that it runs.
+    noted: Cell<Option<&'static str>>,
     /// Whether there is a core to search on while others work.
     may_spin: bool,
 }
@@ -130,6 +139,8 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 disappointments: Cell::new(0),
                 sleeps: Cell::new(0),
                 stale: Cell::new(0),
+                spent: RefCell::new(Vec::new()),
+                noted: Cell::new(None),
                 may_spin: may_spin(),
             });
             WORKER.with(|slot| slot.replace(Some(Rc::clone(&worker))));
@@ -190,12 +201,6 @@ impl Worker {
 
     fn run(&self, task: Task) {
         let tally = &self.seat.tally;
-        match task.state() {
-            State::Pending => {}
-            State::Cancelled => return tally.cancelled(),
-            // Run in place, by this worker or another.
-            _ => return,
-        }
         // Relaxed: a worker that does not see it yet has started the task just before.
         if self.shared.hints.cancelled.load(Ordering::Relaxed) {
             if task.cancel() {
@@ -205,15 +210,42 @@ impl Worker {
         }
         self.note_running(Some(task.name()));
         tally.started();
+        // Without a look at its state before: that would fetch the task twice from the submitter's cache, first to be read and
+        // then to be written.
         match task.run_here() {
             // Counted when it ended, before its future was completed.
-            Ran::Succeeded | Ran::Failed => {}
-            // Between the look and the start, somebody else was quicker.
+            Ran::Succeeded => self.free_later(task),
+            Ran::Failed => {}
+            // Cancelled, or run in place by this worker or another.
             _ => tally.did_not_start(task.state() == State::Cancelled),
         }
     }
 
+    /// Drops a task that has succeeded, now or together with others.
+    fn free_later(&self, task: Task) {
+        if task.frees().is_some_and(|bytes| bytes <= SPENT_BYTES_MAX) {
+            let mut spent = self.spent.borrow_mut();
+            spent.push(task);
+            if spent.len() >= SPENT_MAX {
+                spent.clear();
+            }
+        }
+    }
+
+    pub(crate) fn free_spent(&self) {
+        self.spent.borrow_mut().clear();
+    }
+
     fn note_running(&self, name: Option<&'static str>) {
+        // Of many tasks of one function in a row, the first takes the lock. Compared by address, which is quicker than the text.
+        let same = match (self.noted.get(), name) {
+            (Some(noted), Some(name)) => ptr::eq(noted, name),
+            (noted, name) => noted.is_none() && name.is_none(),
+        };
+        if same {
+            return;
+        }
+        self.noted.set(name);
         *self.seat.running.lock().unwrap_or_else(PoisonError::into_inner) = name;
     }
 

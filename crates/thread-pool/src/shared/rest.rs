@@ -48,6 +48,7 @@ impl Shared {
 
     /// Sleeps, for a worker that has found nothing anywhere; or leaves.
     pub(crate) fn rest(self: &Arc<Self>, worker: &Worker) -> Rest {
+        worker.free_spent();
         let mut state = self.lock();
         self.stop_searching(&mut state, worker);
         if state.awake() > self.config.max_workers.get() {
@@ -165,7 +166,9 @@ impl Shared {
 
     /// A worker has done its work and is about to complete the future.
     pub(crate) fn finishing(&self, worker: &Worker) {
-        if worker.deque.is_empty() {
+        // Of a pool that has all the workers that it may have, and all of them awake, nobody asks who is available; and the
+        // count would go from cache to cache.
+        if self.is_callable() && worker.deque.is_empty() {
             self.make_available(worker);
         }
     }
