@@ -117,8 +117,10 @@ pub(crate) struct Shared {
     room: Condvar,
     /// The last worker has left.
     ended: Condvar,
-    /// Threads to be joined. Its lock is held while joining, so that every waiting shutdown returns after it.
+    /// Threads to be joined. Not locked while joining: a thread that is joined may first have to start another.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held while joining, so that every waiting shutdown returns after it.
+    joining: Mutex<()>,
 }
 
 /// Copies of what is under the lock, for those who look without it.
@@ -234,6 +236,7 @@ impl Shared {
             room: Condvar::new(),
             ended: Condvar::new(),
             threads: Mutex::new(Vec::new()),
+            joining: Mutex::new(()),
         };
         {
             let mut state = shared.lock();
@@ -251,7 +254,7 @@ impl Shared {
     ) -> Result<(), SubmitError<Task>> {
         task.set_pool(self.id);
         // Relaxed: a worker that does not see a shutdown of just now submits as if it had come first.
-        if self.hints.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             return Err(SubmitError::new(refusal(&self.lock()), task));
         }
         let Some(hooks) = &self.config.hooks else {
@@ -458,6 +461,11 @@ impl Shared {
         self.hints.callable.store(callable, Ordering::Relaxed);
         self.hints.searching.store(state.searching, Ordering::Relaxed);
         self.hints.surplus.store(state.awake() > self.config.max_workers.get(), Ordering::Relaxed);
+    }
+
+    /// Whether tasks are refused; a moment after a shutdown it may not have been heard of.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.hints.closed.load(Ordering::Relaxed)
     }
 
     /// Whether there is probably something in the queue.

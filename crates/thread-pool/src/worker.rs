@@ -311,7 +311,8 @@ impl Worker {
 
     /// Looks around for a while before going to sleep. True if there is something.
     fn search(&self) -> bool {
-        if !self.may_spin {
+        // After a shutdown, what may still come is rare, and somebody waits for this worker to leave.
+        if !self.may_spin || self.shared.is_closed() {
             return false;
         }
         let disappointments = self.disappointments.get();
@@ -329,6 +330,9 @@ impl Worker {
             if self.sees_something() {
                 self.disappointments.set(0);
                 return true;
+            }
+            if self.shared.is_closed() {
+                return false;
             }
             // Whoever could make work on this core goes first.
             if spin % 8 == 7 {
