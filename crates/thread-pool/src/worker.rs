@@ -16,6 +16,7 @@ use concurrent_futures_executor::{
 use crossbeam_deque::Steal;
 
 use crate::{
+    join::{Forks, Taken, work_as},
     shared::{Rest, Seat, Shared},
     sync::{Deque, Instant, Ordering, Parker, may_spin, thread, thread_locals},
 };
@@ -59,6 +60,12 @@ pub(crate) fn belongs_to(pool: PoolId) -> bool {
     POOL.with(Cell::get) == Some(pool)
 }
 
+/// The worker that the calling thread is.
+pub(crate) fn current() -> Option<Rc<Worker>> {
+    // Not accessible while the thread is ending: then it is nobody's worker any more.
+    WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten()
+}
+
 /// Lends the state of the worker that this thread is to `f`.
 pub(crate) fn with_state<S: 'static, R>(f: impl FnOnce(&S) -> R) -> R {
     let state =
@@ -83,8 +90,9 @@ pub(crate) struct Builder {
 
 /// A worker, as seen by its own thread.
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) deque: Deque<Task>,
+    pub(crate) forks: Forks,
     pub(crate) parker: Parker,
     pub(crate) seat: Arc<Seat>,
     /// Whether it is counted as available.
@@ -119,6 +127,7 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
             let worker = Rc::new(Worker {
                 shared: Arc::clone(shared),
                 deque,
+                forks: Forks::default(),
                 parker,
                 seat,
                 available: Cell::new(available),
@@ -136,7 +145,13 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
             if !available {
                 shared.ready(&worker);
             }
-            work_for(shared.id, Rc::clone(&worker) as Rc<dyn Host>, || worker.work());
+            work_for(shared.id, Rc::clone(&worker) as Rc<dyn Host>, || {
+                // A fork whose context has to go with it takes another way; see `join_anywhere`.
+                match shared.capture() {
+                    None => work_as(&worker, || worker.work()),
+                    Some(_) => worker.work(),
+                }
+            });
             WORKER.with(RefCell::take);
             drop_state();
         }
@@ -227,6 +242,12 @@ impl Worker {
                     self.shared.found(self);
                     return Some(task);
                 }
+                if let Some(fork) = self.take_fork() {
+                    self.shared.found(self);
+                    self.note_running(None);
+                    fork.run(|| self.shared.finishing(self));
+                    continue;
+                }
                 if self.search() {
                     continue;
                 }
@@ -302,6 +323,16 @@ impl Worker {
         None
     }
 
+    /// Half of a task that another worker runs: see `join.rs`.
+    pub(crate) fn take_fork(&self) -> Option<Taken> {
+        self.update_others();
+        let others = self.others.borrow();
+        let seats = &others.0;
+        let offset = self.ticks.get() as usize;
+        let seats = (0..seats.len()).map(|index| &seats[(index + offset) % seats.len()]);
+        seats.filter(|seat| !Arc::ptr_eq(seat, &self.seat)).find_map(|seat| seat.offers.take(seat))
+    }
+
     fn update_others(&self) {
         let generation = self.shared.hints.generation.load(Ordering::Acquire);
         if self.others.borrow().1 != generation {
@@ -347,7 +378,7 @@ impl Worker {
         if self.shared.has_queued() {
             return true;
         }
-        self.others.borrow().0.iter().any(|seat| !seat.stealer.is_empty())
+        self.others.borrow().0.iter().any(|seat| seat.has_tasks())
     }
 
     /// Throws out entries of tasks that were run in place, if there are many.
