@@ -135,7 +135,8 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 others: RefCell::new((Vec::new(), 0)),
                 ticks: Cell::new(0),
                 feeds_itself: Cell::new(false),
-                batch: Cell::new((1, Instant::now(), 0)),
+                // Nothing is known of the tasks before the first was run: that one is taken alone.
+                batch: Cell::new((0, Instant::now(), 0)),
                 disappointments: Cell::new(0),
                 sleeps: Cell::new(0),
                 stale: Cell::new(0),
@@ -288,7 +289,7 @@ impl Worker {
         let now = Instant::now();
         let ticks = self.ticks.get();
         let each = (now - since) / ticks.wrapping_sub(tick).max(1);
-        let size = if each < BATCH_TASK_TIME { (size * 2).min(BATCH_MAX) } else { 1 };
+        let size = if each < BATCH_TASK_TIME { (size * 2).clamp(1, BATCH_MAX) } else { 1 };
         self.batch.set((size, now, ticks));
         size
     }
