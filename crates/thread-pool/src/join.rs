@@ -61,7 +61,7 @@ use crate::{
 /// How many forks of a worker are on offer. One would do for a single thief; with more, several find something, also while the
 /// worker is inside a long closure and offers no others. But each costs a fence and a swap, and the calls near the right edge of a
 /// tree have few others pending: with 8 places, up to a third of the calls of `fib(27)` were on offer.
-const OFFERS_MAX: usize = if cfg!(loom) { 2 } else { 4 };
+const OFFERS_MAX: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// How many looks around a worker takes, that waits for its fork, before it sleeps. As for one without a task, about 20 us.
 const SPINS: u32 = if cfg!(loom) { 1 } else { 100 };
