@@ -10,6 +10,7 @@ mod thread_pool {
     mod hooks;
     mod idle;
     mod initializer;
+    mod join;
     mod memory;
     mod nested;
     mod order;

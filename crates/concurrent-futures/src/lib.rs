@@ -27,5 +27,5 @@ pub use concurrent_futures_process_pool::{self as process_pool, ProcessPoolExecu
 #[cfg(feature = "thread-pool")]
 pub use concurrent_futures_thread_pool::{
     self as thread_pool, BuildError, Builder, PoolStats, QueueOrder, Scope, ScopedFuture, TaskEnd,
-    TaskInfo, TaskObserver, ThreadPoolExecutor,
+    TaskInfo, TaskObserver, ThreadPoolExecutor, join,
 };

@@ -11,7 +11,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    iter::FusedIterator,
+    iter::{FusedIterator, Peekable},
     time::{Duration, Instant},
     vec,
 };
@@ -29,10 +29,17 @@ const DEFAULT_CHUNKS_PER_WORKER: usize = 16;
 
 /// How long a chunk should take if the library chooses its size: a hundred times what a task costs, and short enough that
 /// the last chunks of a map end at about the same time.
-const CHUNK_TIME: Duration = Duration::from_micros(200);
+const CHUNK_TIME: Duration = Duration::from_micros(500);
+
+/// By how much chunks grow at most from one that was measured to those to come. There are many in the window by then, so
+/// with a smaller step a map would be through half of its items before chunks have the size that they should have.
+const GROWTH: usize = 4;
 
 /// The largest chunk that the library chooses. Above that, the cost of a task is nothing even to the shortest call.
-const CHUNKSIZE_MAX: usize = 4096;
+const CHUNKSIZE_MAX: usize = 8192;
+
+/// The most items per worker that are in the window when the library chooses both it and the chunks.
+const WINDOW_MAX: usize = 8 * CHUNKSIZE_MAX;
 
 /// How a [`map`](crate::ExecutorExt::map_with) is to go about it. The default is a good choice for most.
 ///
@@ -133,23 +140,23 @@ impl MapOptions {
 
 type Submit<'a, T, O> = Box<dyn Fn(T) -> Result<Future<O>, SubmitError<T>> + Send + Sync + 'a>;
 
-/// The results of a chunk, and how long they took altogether, in nanoseconds.
-pub(crate) type ChunkOutput<R> = (Vec<Result<R, ChunkPanic>>, u64);
+/// What became of a chunk: the values in order, and between them, by their places in the chunk, the panics; and how long it
+/// took altogether, in nanoseconds.
+///
+/// Values and panics apart, because almost all are values: those are then written, sent, and handed out as a plain vector.
+pub(crate) type ChunkOutput<R> = (Vec<R>, Vec<(usize, ChunkPanic)>, u64);
 
 /// Calls `function` for each item of a chunk.
 pub(crate) fn run_chunk<A, R>(items: Vec<A>, function: impl Fn(A) -> R) -> ChunkOutput<R> {
     let begin = Instant::now();
-    let mut results = Vec::with_capacity(items.len());
+    let mut values = Vec::with_capacity(items.len());
+    let mut panics = Vec::new();
     let mut items = items.into_iter();
-    // One catch for as many items as do not panic.
-    while let Err(panic) = Panic::catch(|| {
-        for item in items.by_ref() {
-            results.push(Ok(function(item)));
-        }
-    }) {
-        results.push(Err(ChunkPanic(panic)));
+    // One catch for as many items as do not panic. What was returned before a panic is in the vector by then.
+    while let Err(panic) = Panic::catch(|| values.extend(items.by_ref().map(&function))) {
+        panics.push((values.len() + panics.len(), ChunkPanic(panic)));
     }
-    (results, u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    (values, panics, u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// How items become tasks; the one part of a map that knows the function.
@@ -251,21 +258,51 @@ impl<T> InFlight<Future<T>> {
 /// Results that have arrived and not been yielded.
 struct Ready<R> {
     single: Option<Result<R, TaskError>>,
-    chunk: vec::IntoIter<Result<R, ChunkPanic>>,
+    values: vec::IntoIter<R>,
+    panics: Peekable<vec::IntoIter<(usize, ChunkPanic)>>,
+    /// How many results of the chunk were yielded, but for those of a run that was begun.
+    position: usize,
     /// Why none of the items of a chunk has a value, and how many are left of them.
     failed: Option<(TaskError, usize)>,
 }
 
 impl<R> Default for Ready<R> {
     fn default() -> Self {
-        Self { single: None, chunk: Vec::new().into_iter(), failed: None }
+        Self {
+            single: None,
+            values: Vec::new().into_iter(),
+            panics: Vec::new().into_iter().peekable(),
+            position: 0,
+            failed: None,
+        }
     }
 }
 
 impl<R> Ready<R> {
+    fn set_chunk(&mut self, values: Vec<R>, panics: Vec<(usize, ChunkPanic)>) {
+        self.values = values.into_iter();
+        self.panics = panics.into_iter().peekable();
+        self.position = 0;
+    }
+
+    /// How many values come next, one after another.
+    fn run_length(&mut self) -> usize {
+        match self.panics.peek() {
+            Some((index, _)) => index - self.position,
+            None => self.values.len(),
+        }
+    }
+
     fn next(&mut self) -> Option<Result<R, MapError>> {
-        if let Some(result) = self.chunk.next() {
-            return Some(result.map_err(|ChunkPanic(panic)| TaskError::Panicked(panic).into()));
+        if let Some((_, ChunkPanic(panic))) =
+            self.panics.next_if(|(index, _)| *index == self.position)
+        {
+            self.position += 1;
+            return Some(Err(TaskError::Panicked(panic).into()));
+        }
+        if let Some(value) = self.values.next() {
+            self.position += 1;
+            return Some(Ok(value));
         }
         if let Some(outcome) = self.single.take() {
             return Some(outcome.map_err(MapError::Task));
@@ -303,8 +340,11 @@ pub struct Map<'a, I: Iterator, R> {
     buffer: Buffer,
     /// The largest value that `buffered` may have.
     buffersize: usize,
-    /// Items that were submitted and not yet yielded.
+    /// Items that were submitted and not yet yielded, but for those of `run`.
     buffered: usize,
+    /// How many values that are ready can be yielded without a look at anything else: there will be no room for another chunk
+    /// before they are gone.
+    run: usize,
     singles: InFlight<Future<R>>,
     chunks: InFlight<Future<ChunkOutput<R>>>,
     /// Results of the chunk that is being yielded.
@@ -350,6 +390,7 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
             buffer: options.buffer,
             buffersize,
             buffered: 0,
+            run: 0,
             singles: InFlight::new(options.unordered),
             chunks: InFlight::new(options.unordered),
             ready: Ready::default(),
@@ -392,23 +433,27 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
 
     /// Reads until a chunk is complete or the input has ended. False if there is nothing to submit.
     fn read_chunk(&mut self) -> bool {
-        while self.unsubmitted.len() < self.chunksize && self.read_item() {}
+        self.read(self.chunksize.saturating_sub(self.unsubmitted.len()));
         !self.unsubmitted.is_empty()
     }
 
-    /// False if the input has ended.
-    fn read_item(&mut self) -> bool {
-        // Out of its place while it runs: if it panics, it has ended, and what it had yielded is still here.
-        let Some(mut input) = self.input.take() else { return false };
-        let Some(item) = input.next() else { return false };
-        self.input = Some(input);
-        self.unsubmitted.push(item);
-        true
+    /// Reads so many items, or fewer if the input ends.
+    fn read(&mut self, items: usize) {
+        // Out of its place while it runs: if it panics, it has ended, and what it had yielded is in the vector.
+        let Some(mut input) = self.input.take() else { return };
+        let complete = self.unsubmitted.len() + items;
+        self.unsubmitted.extend(input.by_ref().take(items));
+        if self.unsubmitted.len() == complete {
+            self.input = Some(input);
+        }
     }
 
     /// Whether there is an item that has not been submitted; finds out by reading one.
     fn has_unsubmitted(&mut self) -> bool {
-        !self.unsubmitted.is_empty() || self.read_item()
+        if self.unsubmitted.is_empty() {
+            self.read(1);
+        }
+        !self.unsubmitted.is_empty()
     }
 
     fn submit_chunk(&mut self) {
@@ -469,9 +514,12 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
             self.chunksize = ideal;
         } else if items >= self.chunksize {
             // By steps, and only on the word of a chunk of the present size: the calls seen so far may be short ones.
-            self.chunksize = ideal.min(self.chunksize * 2);
+            self.chunksize = ideal.min(self.chunksize * GROWTH);
         }
         self.buffersize = self.buffer.size(self.workers, self.chunksize);
+        if let Buffer::Automatic = self.buffer {
+            self.buffersize = self.buffersize.min(self.workers.saturating_mul(WINDOW_MAX));
+        }
     }
 
     /// Waits for the next results and makes them ready. False if nothing is in flight.
@@ -483,13 +531,12 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
         }
         let Some((outcome, items)) = self.chunks.next(self.deadline)? else { return Ok(false) };
         match outcome {
-            Ok((results, nanos)) => {
+            Ok((values, panics, nanos)) => {
                 self.adapt(items, nanos);
                 if let Some(progress) = &self.progress {
-                    let failed = results.iter().filter(|result| result.is_err()).count();
-                    progress.found_failed(failed as u64);
+                    progress.found_failed(panics.len() as u64);
                 }
-                self.ready.chunk = results.into_iter();
+                self.ready.set_chunk(values, panics);
             }
             Err(error) => self.ready.failed = Some((error, items)),
         }
@@ -498,6 +545,11 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
 }
 
 impl<I: Iterator, R> Map<'_, I, R> {
+    /// Items that were submitted and not yet yielded.
+    fn buffered(&self) -> usize {
+        self.buffered + self.run
+    }
+
     fn cancel(&mut self) {
         self.ended = true;
         self.singles.cancel();
@@ -508,7 +560,35 @@ impl<I: Iterator, R> Map<'_, I, R> {
 impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
     type Item = Result<R, MapError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        if self.run > 0
+            && let Some(value) = self.ready.values.next()
+        {
+            self.run -= 1;
+            return Some(Ok(value));
+        }
+        self.next_of_all()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.ended {
+            return (0, Some(0));
+        }
+        // A deadline or a refusal may end it early, so nothing but the end is certain.
+        let unread = match &self.input {
+            Some(input) => input.size_hint().1,
+            None => Some(0),
+        };
+        let known = self.buffered() + self.unsubmitted.len() + 1;
+        (0, unread.and_then(|unread| unread.checked_add(known)))
+    }
+}
+
+impl<I: Iterator, R: Send + 'static> Map<'_, I, R> {
+    /// The next result, wherever it is to come from.
+    #[inline(never)]
+    fn next_of_all(&mut self) -> Option<Result<R, MapError>> {
         if self.ended {
             return None;
         }
@@ -521,6 +601,7 @@ impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
         loop {
             if let Some(next) = self.ready.next() {
                 self.buffered -= 1;
+                self.begin_run();
                 return Some(next);
             }
             match self.receive() {
@@ -541,19 +622,14 @@ impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
         }
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        if self.ended {
-            return (0, Some(0));
-        }
-        // A deadline or a refusal may end it early, so nothing but the end is certain.
-        let unread = match &self.input {
-            Some(input) => input.size_hint().1,
-            None => Some(0),
-        };
-        let upper = unread.and_then(|unread| {
-            unread.checked_add(self.buffered)?.checked_add(self.unsubmitted.len())?.checked_add(1)
-        });
-        (0, upper)
+    /// Lets the values that come next be yielded without further ado, as long as that lets no chunk in.
+    fn begin_run(&mut self) {
+        let room = self.buffersize.saturating_sub(self.buffered);
+        let has_input = self.input.is_some() || !self.unsubmitted.is_empty();
+        let quiet = if has_input { self.chunksize.saturating_sub(room) } else { usize::MAX };
+        self.run = self.ready.run_length().min(quiet);
+        self.ready.position += self.run;
+        self.buffered -= self.run;
     }
 }
 
@@ -570,7 +646,7 @@ impl<I: Iterator, R> fmt::Debug for Map<'_, I, R> {
         f.debug_struct("Map")
             .field("chunksize", &self.chunksize)
             .field("buffersize", &self.buffersize)
-            .field("buffered", &self.buffered)
+            .field("buffered", &self.buffered())
             .finish_non_exhaustive()
     }
 }

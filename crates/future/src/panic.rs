@@ -86,12 +86,18 @@ impl Panic {
         self.0.backtrace.as_deref()
     }
 
-    /// Throws it again, in this thread, without calling the panic hook a second time.
+    /// Throws it again, in this thread, without calling the panic hook a second time. If it is caught as a `Panic` again, place
+    /// and backtrace are still those of the first time.
     ///
     /// The payload is the original one for the first caller, and the [message](Self::message) for any other, since a
     /// payload cannot be cloned.
     pub fn resume(self) -> ! {
         let payload = self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if DEPTH.try_with(Cell::get).unwrap_or(0) > 0 {
+            // For whoever catches it again: the hook, which would have noted this, is not called.
+            let (location, backtrace) = (self.0.location.clone(), self.0.backtrace.clone());
+            drop(swap_noted(Some(Box::new(Details { location, backtrace }))));
+        }
         match payload {
             Some(payload) => resume_unwind(payload),
             None => resume_unwind(Box::new(self.0.message.clone())),

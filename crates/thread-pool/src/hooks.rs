@@ -95,7 +95,7 @@ pub struct TaskEnd<'a> {
 }
 
 /// Runs a task in the context that was captured for it.
-type RunIn = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
+pub(crate) type RunIn = Box<dyn FnOnce(&mut dyn FnMut()) + Send>;
 
 /// Captures the context of the calling thread.
 pub(crate) struct Capture(Box<dyn Fn() -> RunIn + Send + Sync>);
@@ -111,6 +111,11 @@ impl Capture {
             let run = Arc::clone(&run);
             Box::new(move |task| run(context, task))
         }))
+    }
+
+    /// What runs something in the context that the calling thread is in now.
+    pub(crate) fn capture(&self) -> RunIn {
+        (self.0)()
     }
 }
 
@@ -131,7 +136,7 @@ impl Hooks {
 
     /// Prepares a task that the calling thread submits. A panic of the capture is the submitter's.
     pub(crate) fn attach(&self, task: &Task) {
-        let run_in = self.capture.as_ref().map(|Capture(capture)| capture());
+        let run_in = self.capture.as_ref().map(Capture::capture);
         task.set_surround(Box::new(Around { observer: self.observer.clone(), run_in }));
     }
 

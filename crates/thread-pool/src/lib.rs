@@ -21,6 +21,8 @@
 
 mod builder;
 mod hooks;
+#[expect(unsafe_code, reason = "closures on the stack of another thread; see the head of the file")]
+mod join;
 mod pool;
 #[expect(unsafe_code, reason = "tasks that borrow; see the head of the file")]
 mod scope;
@@ -35,6 +37,7 @@ mod loom_models;
 pub use builder::{BuildError, Builder};
 pub use concurrent_futures_executor::{self as executor, DropPolicy};
 pub use hooks::{TaskEnd, TaskInfo, TaskObserver};
+pub use join::join;
 pub use pool::ThreadPoolExecutor;
 pub use scope::{Scope, ScopedFuture};
 pub use shared::QueueOrder;

@@ -22,6 +22,7 @@ mod blocking;
 mod calls;
 mod ends;
 mod idle;
+mod joins;
 mod room;
 mod scopes;
 

@@ -9,6 +9,7 @@ use concurrent_futures_executor::{
 
 use crate::{
     builder::{BuildError, Builder},
+    join,
     scope::{self, Scope},
     shared::{Patience, Shared},
     stats::PoolStats,
@@ -308,6 +309,35 @@ impl<S: 'static> ThreadPoolExecutor<S> {
         F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
     {
         scope::scope(self, f)
+    }
+
+    /// Runs both closures on the pool, at the same time if it has workers to spare, and returns what they return; for
+    /// divide-and-conquer. Both may borrow, and may call [`join`](crate::join()) in their turn.
+    ///
+    /// ```
+    /// # use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    /// # let pool = ThreadPoolExecutor::new();
+    /// let mut numbers = [3, 1, 4, 1, 5, 9, 2, 6];
+    /// let (left, right) = numbers.split_at_mut(4);
+    /// pool.join(|| left.sort(), || right.sort());
+    /// assert_eq!(numbers, [1, 1, 3, 4, 2, 5, 6, 9]);
+    /// ```
+    ///
+    /// In a task of this pool it is the same as the function [`join`](crate::join()), which says all the rest. Elsewhere it makes
+    /// the call of that function a task of this pool, and waits for it. If the pool does not take the task, because it has been
+    /// shut down, is broken, or has no worker and cannot start one, the calling thread runs `a`, then `b`.
+    ///
+    /// # Panics
+    ///
+    /// If `a` or `b` panics, so does this, after both have ended; with the panic of `a` if both have panicked.
+    pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce() -> RA + Send,
+        B: FnOnce() -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        join::join_in(self, &self.shared, a, b)
     }
 
     /// Accepts no more tasks, runs those that it has taken, and returns when all is done; see

@@ -1,4 +1,4 @@
-//! Tasks that borrow: the one place of this crate with unsafe code.
+//! Tasks that borrow.
 //!
 //! The pool's queue wants tasks that own everything. A scope hands it tasks that do not, on the strength of one promise:
 //! it does not return before every such task has been *dropped*, which comes after it has run, was cancelled, or was

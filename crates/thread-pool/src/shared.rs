@@ -45,6 +45,7 @@
 //! 2. A push to a deque and the decision to sleep cannot miss each other. The pusher pushes, then looks for sleepers; the
 //!    sleeper says that it sleeps, then looks at all deques; there is a SeqCst fence between the two steps of each, so
 //!    at least one sees the other. (For the queue, the lock does the same.)
+//!    The same goes for forks, which a worker has put on offer in a call of `join`: see `join.rs`.
 //! 3. A worker leaves with its deque empty.
 //! 4. No user code runs under the lock: tasks are run, failed, cancelled and dropped outside.
 
@@ -69,7 +70,8 @@ use concurrent_futures_executor::{
 use crossbeam_utils::CachePadded;
 
 use crate::{
-    hooks::Hooks,
+    hooks::{Capture, Hooks},
+    join::Offers,
     stats::{Tally, Totals},
     sync::{
         AtomicBool, AtomicUsize, Condvar, Deque, Instant, JoinHandle, Mutex, MutexGuard, Ordering,
@@ -118,8 +120,10 @@ pub(crate) struct Shared {
     room: Condvar,
     /// The last worker has left.
     ended: Condvar,
-    /// Threads to be joined. Its lock is held while joining, so that every waiting shutdown returns after it.
+    /// Threads to be joined. Not locked while joining: a thread that is joined may first have to start another.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held while joining, so that every waiting shutdown returns after it.
+    joining: Mutex<()>,
 }
 
 /// Copies of what is under the lock, for those who look without it.
@@ -167,30 +171,40 @@ impl State {
         self.shut_down || self.broken.is_some()
     }
 
-    fn deques_are_empty(&self) -> bool {
-        self.seats.iter().all(|seat| seat.stealer.is_empty())
-    }
-
     fn has_tasks(&self) -> bool {
-        !self.queue.is_empty() || !self.deques_are_empty()
+        !self.queue.is_empty() || self.seats.iter().any(|seat| seat.has_tasks())
     }
 
     /// Whether there are more tasks than workers that are being made ready for them.
     fn has_tasks_to_spare(&self) -> bool {
-        let in_deques = self.seats.iter().map(|seat| seat.stealer.len()).sum::<usize>();
-        self.queue.len() + in_deques > self.starting
+        let with_workers =
+            self.seats.iter().map(|seat| seat.stealer.len() + seat.offers.len()).sum::<usize>();
+        self.queue.len() + with_workers > self.starting
     }
 }
 
 /// What others see of a worker.
 pub(crate) struct Seat {
     pub(crate) stealer: Stealer<Task>,
+    /// Apart from what is written for every task.
+    pub(crate) offers: CachePadded<Offers>,
     unparker: Unparker,
     /// Set, under the pool's lock, by whoever takes the worker off the list that it sleeps on.
     called: AtomicBool,
     /// The name of the task that it runs. Only the worker writes it.
     pub(crate) running: std::sync::Mutex<Option<&'static str>>,
     pub(crate) tally: Tally,
+}
+
+impl Seat {
+    /// Whether there is something for others to take.
+    pub(crate) fn has_tasks(&self) -> bool {
+        !self.stealer.is_empty() || !self.offers.is_empty()
+    }
+
+    pub(crate) fn unpark(&self) {
+        self.unparker.unpark();
+    }
 }
 
 /// What to do if the queue is full.
@@ -218,7 +232,7 @@ struct Call(Arc<Seat>);
 
 impl Call {
     fn make(self) {
-        self.0.unparker.unpark();
+        self.0.unpark();
     }
 }
 
@@ -235,6 +249,7 @@ impl Shared {
             room: Condvar::new(),
             ended: Condvar::new(),
             threads: Mutex::new(Vec::new()),
+            joining: Mutex::new(()),
         };
         {
             let mut state = shared.lock();
@@ -252,7 +267,7 @@ impl Shared {
     ) -> Result<(), SubmitError<Task>> {
         task.set_pool(self.id);
         // Relaxed: a worker that does not see a shutdown of just now submits as if it had come first.
-        if self.hints.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             return Err(SubmitError::new(refusal(&self.lock()), task));
         }
         let Some(hooks) = &self.config.hooks else {
@@ -291,6 +306,11 @@ impl Shared {
             }
             Err(task) => self.enqueue(task, patience, priority),
         }
+    }
+
+    /// What captures the context that goes with each task, if the pool carries one.
+    pub(crate) fn capture(&self) -> Option<&Capture> {
+        self.config.hooks.as_ref()?.capture.as_ref()
     }
 
     /// Whether tasks may leave the queue for a worker's deque, or go there in the first place.
@@ -397,7 +417,7 @@ impl Shared {
         }
     }
 
-    /// To be called after a push to a deque; see invariant 2.
+    /// To be called after a push to a deque, or to the forks on offer; see invariant 2.
     pub(crate) fn look_after_deque(self: &Arc<Self>) {
         fence(Ordering::SeqCst);
         // Relaxed: ordered by the fence, with the one in `rest`.
@@ -470,6 +490,11 @@ impl Shared {
         self.hints.callable.load(Ordering::Relaxed)
     }
 
+    /// Whether tasks are refused; a moment after a shutdown it may not have been heard of.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.hints.closed.load(Ordering::Relaxed)
+    }
+
     /// Whether there is probably something in the queue.
     pub(crate) fn has_queued(&self) -> bool {
         self.queue_filled.load(Ordering::Relaxed)
@@ -497,6 +522,7 @@ impl Shared {
         let parker = Parker::new();
         let seat = Arc::new(Seat {
             stealer: deque.stealer(),
+            offers: CachePadded::default(),
             unparker: parker.unparker().clone(),
             called: AtomicBool::new(false),
             running: std::sync::Mutex::new(None),

@@ -12,7 +12,7 @@
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
     },
     thread::{self, JoinHandle},
     time::Instant,
@@ -27,7 +27,7 @@ pub(crate) use crossbeam_utils::sync::{Parker, Unparker};
 pub(crate) use loom::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering, fence},
     },
     thread::{self, JoinHandle},
 };
@@ -52,9 +52,13 @@ macro_rules! thread_locals {
 pub(crate) use thread_locals;
 
 /// Whether there is a core to search on while others work.
+///
+/// Asked once for the whole process: the standard library reads several files each time, which takes as long as starting
+/// the thread that wants to know.
 #[cfg(not(loom))]
 pub(crate) fn may_spin() -> bool {
-    thread::available_parallelism().is_ok_and(|cores| cores.get() > 1)
+    static MAY_SPIN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *MAY_SPIN.get_or_init(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1))
 }
 
 /// A model decides, with `set_may_spin`.

@@ -16,6 +16,7 @@ use concurrent_futures_executor::{
 use crossbeam_deque::Steal;
 
 use crate::{
+    join::{Forks, Taken, work_as},
     shared::{Rest, Seat, Shared},
     sync::{Deque, Instant, Ordering, Parker, may_spin, thread, thread_locals},
 };
@@ -64,6 +65,12 @@ pub(crate) fn belongs_to(pool: PoolId) -> bool {
     POOL.with(Cell::get) == Some(pool)
 }
 
+/// The worker that the calling thread is.
+pub(crate) fn current() -> Option<Rc<Worker>> {
+    // Not accessible while the thread is ending: then it is nobody's worker any more.
+    WORKER.try_with(|worker| worker.borrow().clone()).ok().flatten()
+}
+
 /// Lends the state of the worker that this thread is to `f`.
 pub(crate) fn with_state<S: 'static, R>(f: impl FnOnce(&S) -> R) -> R {
     let state =
@@ -88,8 +95,9 @@ pub(crate) struct Builder {
 
 /// A worker, as seen by its own thread.
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) deque: Deque<Task>,
+    pub(crate) forks: Forks,
     pub(crate) parker: Parker,
     pub(crate) seat: Arc<Seat>,
     /// Whether it is counted as available.
@@ -128,6 +136,7 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
             let worker = Rc::new(Worker {
                 shared: Arc::clone(shared),
                 deque,
+                forks: Forks::default(),
                 parker,
                 seat,
                 available: Cell::new(available),
@@ -135,7 +144,8 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 others: RefCell::new((Vec::new(), 0)),
                 ticks: Cell::new(0),
                 feeds_itself: Cell::new(false),
-                batch: Cell::new((1, Instant::now(), 0)),
+                // Nothing is known of the tasks before the first was run: that one is taken alone.
+                batch: Cell::new((0, Instant::now(), 0)),
                 disappointments: Cell::new(0),
                 sleeps: Cell::new(0),
                 stale: Cell::new(0),
@@ -147,7 +157,13 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
             if !available {
                 shared.ready(&worker);
             }
-            work_for(shared.id, Rc::clone(&worker) as Rc<dyn Host>, || worker.work());
+            work_for(shared.id, Rc::clone(&worker) as Rc<dyn Host>, || {
+                // A fork whose context has to go with it takes another way; see `join_anywhere`.
+                match shared.capture() {
+                    None => work_as(&worker, || worker.work()),
+                    Some(_) => worker.work(),
+                }
+            });
             WORKER.with(RefCell::take);
             drop_state();
         }
@@ -259,6 +275,12 @@ impl Worker {
                     self.shared.found(self);
                     return Some(task);
                 }
+                if let Some(fork) = self.take_fork() {
+                    self.shared.found(self);
+                    self.note_running(None);
+                    fork.run(|| self.shared.finishing(self));
+                    continue;
+                }
                 if self.search() {
                     continue;
                 }
@@ -299,7 +321,7 @@ impl Worker {
         let now = Instant::now();
         let ticks = self.ticks.get();
         let each = (now - since) / ticks.wrapping_sub(tick).max(1);
-        let size = if each < BATCH_TASK_TIME { (size * 2).min(BATCH_MAX) } else { 1 };
+        let size = if each < BATCH_TASK_TIME { (size * 2).clamp(1, BATCH_MAX) } else { 1 };
         self.batch.set((size, now, ticks));
         size
     }
@@ -334,6 +356,16 @@ impl Worker {
         None
     }
 
+    /// Half of a task that another worker runs: see `join.rs`.
+    pub(crate) fn take_fork(&self) -> Option<Taken> {
+        self.update_others();
+        let others = self.others.borrow();
+        let seats = &others.0;
+        let offset = self.ticks.get() as usize;
+        let seats = (0..seats.len()).map(|index| &seats[(index + offset) % seats.len()]);
+        seats.filter(|seat| !Arc::ptr_eq(seat, &self.seat)).find_map(|seat| seat.offers.take(seat))
+    }
+
     fn update_others(&self) {
         let generation = self.shared.hints.generation.load(Ordering::Acquire);
         if self.others.borrow().1 != generation {
@@ -343,7 +375,8 @@ impl Worker {
 
     /// Looks around for a while before going to sleep. True if there is something.
     fn search(&self) -> bool {
-        if !self.may_spin {
+        // After a shutdown, what may still come is rare, and somebody waits for this worker to leave.
+        if !self.may_spin || self.shared.is_closed() {
             return false;
         }
         let disappointments = self.disappointments.get();
@@ -362,6 +395,9 @@ impl Worker {
                 self.disappointments.set(0);
                 return true;
             }
+            if self.shared.is_closed() {
+                return false;
+            }
             // Whoever could make work on this core goes first.
             if spin % 8 == 7 {
                 thread::yield_now();
@@ -375,7 +411,7 @@ impl Worker {
         if self.shared.has_queued() {
             return true;
         }
-        self.others.borrow().0.iter().any(|seat| !seat.stealer.is_empty())
+        self.others.borrow().0.iter().any(|seat| seat.has_tasks())
     }
 
     /// Throws out entries of tasks that were run in place, if there are many.

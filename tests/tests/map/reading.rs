@@ -58,7 +58,7 @@ fn f078_p08_an_endless_input_is_no_problem() {
             assert_eq!(mapped.next().unwrap().unwrap(), n);
         }
         let ahead = read.get() - 100_000;
-        assert!(ahead <= 2 * 16 * 4096, "{ahead} items ahead");
+        assert!(ahead <= 2 * 8 * 8192, "{ahead} items ahead");
     });
 }
 

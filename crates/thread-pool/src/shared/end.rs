@@ -112,28 +112,33 @@ impl Shared {
         // A moment that the clock cannot express is farther away than anybody can wait for.
         let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
         // The caller may be a worker of another pool.
-        let blocked = Blocked::enter();
-        let mut state = self.lock();
-        while state.workers > 0 {
-            state = match deadline {
-                None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(ShutdownError::Timeout(still_running(&state, begin.elapsed())));
-                    }
-                    self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+        let _blocked = Blocked::enter();
+        if let Some(deadline) = deadline {
+            let mut state = self.lock();
+            while state.workers > 0 {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(ShutdownError::Timeout(still_running(&state, begin.elapsed())));
                 }
-            };
+                state =
+                    self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
-        drop(state);
-        drop(blocked);
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
-            // Its panic, if any, was contained before; the thread itself cannot panic.
-            drop(thread.join());
+        // Without a deadline the end of the threads is all that there is to wait for: to be woken once when the last has
+        // left, and a second time when it has ended, would take twice as long.
+        let _joining = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let threads =
+                std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+            if threads.is_empty() {
+                // None can come any more: only a worker starts one after the shutdown, and all workers have been joined.
+                return Ok(());
+            }
+            for thread in threads {
+                // Its panic, if any, was contained before; the thread itself cannot panic.
+                drop(thread.join());
+            }
         }
-        Ok(())
     }
 
     pub(crate) fn stats(&self) -> PoolStats {

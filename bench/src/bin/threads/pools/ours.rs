@@ -2,7 +2,7 @@
 
 use concurrent_futures_bench::workload::OURS;
 use concurrent_futures_executor::future::Future;
-use concurrent_futures_thread_pool::ThreadPoolExecutor;
+use concurrent_futures_thread_pool::{ThreadPoolExecutor, join};
 
 use super::{Fire, Join, Map, Pool, Submit};
 
@@ -49,32 +49,19 @@ impl Map for Ours {
     }
 }
 
-/// By a scope with one task, since there is no `join` by that name.
 impl Join for Ours {
-    type Context<'a> = &'a ThreadPoolExecutor;
+    type Context<'a> = ();
 
-    fn enter<R: Send>(
-        &self,
-        closure: impl for<'a> FnOnce(&mut Self::Context<'a>) -> R + Send,
-    ) -> R {
-        let pool = &self.0;
-        self.0.scope(|scope| {
-            let task = accepted(scope.spawn(move || closure(&mut { pool })));
-            task.result().expect("the task does not fail")
-        })
+    fn enter<R: Send>(&self, closure: impl for<'a> FnOnce(&mut ()) -> R + Send) -> R {
+        self.0.join(|| closure(&mut ()), || ()).0
     }
 
     fn join<A: Send, B: Send>(
-        context: &mut Self::Context<'_>,
-        a: impl for<'a> FnOnce(&mut Self::Context<'a>) -> A + Send,
-        b: impl for<'a> FnOnce(&mut Self::Context<'a>) -> B + Send,
+        _context: &mut (),
+        a: impl for<'a> FnOnce(&mut ()) -> A + Send,
+        b: impl for<'a> FnOnce(&mut ()) -> B + Send,
     ) -> (A, B) {
-        let pool = *context;
-        pool.scope(|scope| {
-            let a = accepted(scope.spawn(move || a(&mut { pool })));
-            let b = b(&mut { pool });
-            (a.result().expect("the task does not fail"), b)
-        })
+        join(|| a(&mut ()), || b(&mut ()))
     }
 }
 
