@@ -249,6 +249,13 @@ impl StartedTask {
         self.erased.fail_started(error);
     }
 
+    /// Whether neither the work nor its result owns anything, so that dropping the one and decoding the other takes next to
+    /// no time.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.erased.is_plain()
+    }
+
     /// Whether somebody waits for the future, or has left a callback with it, which whoever completes it then wakes or
     /// runs.
     #[must_use]
@@ -305,6 +312,8 @@ trait ErasedTask: Send + Sync {
     fn take_back(&self) -> bool;
     #[cfg(feature = "portable")]
     fn has_waiters(&self) -> bool;
+    #[cfg(feature = "portable")]
+    fn is_plain(&self) -> bool;
     #[cfg(feature = "portable")]
     fn fail_started(&self, error: TaskError);
     #[cfg(feature = "portable")]
@@ -393,6 +402,11 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
     #[cfg(feature = "portable")]
     fn has_waiters(&self) -> bool {
         Self::has_waiters(self)
+    }
+
+    #[cfg(feature = "portable")]
+    fn is_plain(&self) -> bool {
+        !std::mem::needs_drop::<W>() && !std::mem::needs_drop::<W::Output>()
     }
 
     #[cfg(feature = "portable")]

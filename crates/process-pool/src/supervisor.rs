@@ -16,35 +16,35 @@
 //! ```
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     io,
     num::NonZeroUsize,
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
+        Arc, Condvar, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    thread,
+    time::Instant,
 };
 
 use concurrent_futures_executor::{
     Entry, Refusal, Shutdown, ShutdownError, StillRunning, SubmitError, Task, Wait,
-    future::{Blocked, BrokenExecutor, FutureId, Remote, RemotePool, TaskError},
+    future::{Blocked, BrokenExecutor, RemotePool, TaskError},
 };
 
 use crate::{
     builder::Config,
-    channel::{ELSEWHERE, Patience, PoolEnd, split_frame},
-    frame::{FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
+    frame::{FrameBuilder, Kind},
     image::Image,
-    message::{CallSite, Ending},
-    region::Region,
+    message::CallSite,
     stats::PoolStats,
     sys,
 };
 
+mod crew;
 mod effects;
+mod events;
+mod guest;
 mod launch;
 mod link;
 mod post_mortem;
@@ -53,35 +53,15 @@ mod table;
 mod traffic;
 mod window;
 
-use effects::{Body, Effects, Pending};
+use crew::{Backlog, Crew};
+use effects::Effects;
 use link::Link;
 pub(crate) use link::lock;
-use reactor::{Reactor, Source};
-use table::{Answer, Queued, Table};
-
-/// How many threads of the crew wait for events when there are none. One is not enough, since it would have to start
-/// another for each result; and two would take turns in doing so when results come faster than they are completed.
-const WAITING_MAX: usize = 4;
-
-/// The stack of a thread of the crew is for the user's callbacks and decoding.
-const STACK_SIZE: usize = 2 << 20;
-
-/// How often somebody looks for answers for which no bell rings.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+use reactor::Reactor;
+use table::{Queued, Table};
 
 /// How many tasks wait in the queue, or a multiple of it, when whoever submits one more looks for answers.
 const QUEUED_PER_LOOK: usize = 16;
-
-thread_local! {
-    /// Whether it has paid lately for this thread to look for results rather than to sleep.
-    static PATIENCE: Cell<Patience> = const { Cell::new(Patience::new()) };
-
-    /// Whether this thread is the one of its crew that looks for answers now and then.
-    static LOOKS: Cell<bool> = const { Cell::new(false) };
-
-    /// The supervisor that this thread is of the crew of, as an address that is only compared.
-    static CREW_OF: Cell<usize> = const { Cell::new(0) };
-}
 
 /// What stays the same while the table changes.
 pub(crate) struct Context {
@@ -123,43 +103,12 @@ pub(crate) struct Supervisor {
     pid: u32,
 }
 
-struct Guest<'a>(&'a Supervisor);
-
-impl Drop for Guest<'_> {
-    fn drop(&mut self) {
-        let last = self.0.guests.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && self.0.guests_are_awaited.load(Ordering::SeqCst) {
-            self.0.cx.reactor.wake();
-        }
-    }
-}
-
 type Links = Arc<Vec<(u64, Arc<Link>)>>;
 
 #[derive(Default)]
 struct State {
     table: Table,
     crew: Crew,
-}
-
-/// Completions that came together. Each may take the user's time, so all threads that are free take part in them.
-#[derive(Default)]
-struct Backlog {
-    completions: VecDeque<Pending>,
-    /// A thread was called to help and has not come yet.
-    called: bool,
-}
-
-#[derive(Default)]
-struct Crew {
-    /// How many there are, and how many of them wait for the next event.
-    size: usize,
-    waiting: usize,
-    /// Until when the one that began to wait last is going to.
-    until: Option<Instant>,
-    /// One of them looks for answers now and then, or was woken to do so.
-    looks: bool,
-    threads: Vec<JoinHandle<()>>,
 }
 
 /// The offsets that name a call, or why it cannot be made in another process.
@@ -293,7 +242,9 @@ impl Supervisor {
         drop(state);
         self.perform_as_guest(fx);
         if waiting > 0 && waiting.is_multiple_of(QUEUED_PER_LOOK) {
-            self.look_as_guest();
+            for fx in self.look_as_guest() {
+                self.perform_as_guest(fx);
+            }
         }
         Ok(())
     }
@@ -348,7 +299,7 @@ impl Supervisor {
             Wait::For(timeout) => start.checked_add(timeout),
             _ => None,
         };
-        if CREW_OF.get() == self.address() {
+        if self.is_crew() {
             return Err(ShutdownError::CalledFromWorker);
         }
         self.wait_for_end(start, deadline)
@@ -395,196 +346,7 @@ impl Supervisor {
         lock(&self.state).table.broken().cloned()
     }
 
-    // The crew.
-
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    /// Adds a thread to the crew.
-    fn hire(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        let supervisor = Arc::clone(self);
-        let name = format!("{}-supervisor", self.cx.config.name);
-        let thread = thread::Builder::new()
-            .name(name)
-            .stack_size(STACK_SIZE)
-            .spawn(move || supervisor.serve())?;
-        state.crew.threads.retain(|thread| !thread.is_finished());
-        state.crew.threads.push(thread);
-        state.crew.size += 1;
-        Ok(())
-    }
-
-    /// The life of a thread of the crew.
-    fn serve(self: Arc<Self>) {
-        CREW_OF.set(self.address());
-        loop {
-            let mut state = lock(&self.state);
-            self.stop_looking(&mut state);
-            let has_ended = state.table.has_ended();
-            if has_ended && !self.nothing_is_left() {
-                drop(state);
-                self.help();
-                state = lock(&self.state);
-            }
-            if has_ended && self.nothing_is_left() || state.crew.waiting >= WAITING_MAX {
-                state.crew.size -= 1;
-                // The next one is to go as well, if this is the end.
-                self.cx.reactor.wake();
-                self.changed.notify_all();
-                return;
-            }
-            state.crew.waiting += 1;
-            self.waiting.store(state.crew.waiting, Ordering::Relaxed);
-            let deadline = state.table.deadline(&self.cx);
-            let mut until = deadline;
-            let looks = state.table.may_have_silent_answers();
-            if looks {
-                LOOKS.set(true);
-                state.crew.looks = true;
-                self.looker.store(true, Ordering::Relaxed);
-                let next = Instant::now() + LOOK_INTERVAL;
-                until = Some(deadline.map_or(next, |deadline| deadline.min(next)));
-            }
-            state.crew.until = until;
-            drop(state);
-            let source = self.cx.reactor.wait(until);
-            let mut state = lock(&self.state);
-            state.crew.waiting -= 1;
-            self.waiting.store(state.crew.waiting, Ordering::Relaxed);
-            drop(state);
-            match source {
-                Some(source) => self.handle(source),
-                None if looks => {
-                    self.look();
-                    self.help();
-                }
-                None => {}
-            }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                let ((), fx) = self.change(|table, cx, _| table.expire(cx, Instant::now()));
-                self.perform(fx);
-            }
-        }
-    }
-
-    /// Of a table that has ended: whether the same is true of what was to be done about it.
-    fn nothing_is_left(&self) -> bool {
-        // In this order: whoever is not a guest any more has left what there was to leave.
-        self.guests_are_awaited.store(true, Ordering::SeqCst);
-        self.guests.load(Ordering::SeqCst) == 0
-            && lock(&self.deferred).is_empty()
-            && lock(&self.backlog).completions.is_empty()
-    }
-
-    /// Looks for answers for which no bell has rung.
-    fn look(self: &Arc<Self>) {
-        let mut some = false;
-        for (id, link) in self.links().iter() {
-            while let Some(fx) = self.drain(*id, link) {
-                some = true;
-                self.perform(fx);
-            }
-        }
-        if !some {
-            let (some, fx) = self.change(|table, cx, fx| table.nothing_was_there(cx, fx));
-            self.perform(fx);
-            if some {
-                self.look();
-            }
-        }
-    }
-
-    fn links(&self) -> Links {
-        Arc::clone(&lock(&self.links))
-    }
-
-    /// Does what takes the user's time, after making sure that somebody else is there for what happens meanwhile.
-    fn perform(self: &Arc<Self>, fx: Effects) {
-        let mut fx = fx;
-        self.prepare(&mut fx);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            // What takes no time as a rule, and somebody is there in case that it does.
-            fx.perform_as_guest();
-        }
-        if fx.is_empty() {
-            return;
-        }
-        let several = fx.take_completions();
-        self.leave_watch();
-        fx.perform();
-        if !several.is_empty() {
-            lock(&self.backlog).completions.extend(several);
-            self.work_off();
-        }
-    }
-
-    /// Makes sure that somebody waits for events, since the calling thread does not.
-    fn leave_watch(self: &Arc<Self>) {
-        let mut state = lock(&self.state);
-        let looked = self.stop_looking(&mut state);
-        if state.crew.waiting == 0 && !state.table.has_ended() {
-            // Without another thread, the others' events wait until this one is back.
-            drop(self.hire(&mut state));
-        } else if looked || state.table.deadline(&self.cx).is_some() {
-            // This thread may have been the only one to know until when to wait, or to look now and then.
-            self.cx.reactor.wake();
-        }
-    }
-
-    /// Says that this thread does not look for answers any more, if it did.
-    fn stop_looking(&self, state: &mut State) -> bool {
-        let looked = LOOKS.replace(false);
-        if looked {
-            state.crew.looks = false;
-            self.looker.store(false, Ordering::Relaxed);
-        }
-        looked
-    }
-
-    /// Does what others have left to whoever comes.
-    fn help(self: &Arc<Self>) {
-        let (fx, more) = {
-            let mut deferred = lock(&self.deferred);
-            (deferred.pop_front(), !deferred.is_empty())
-        };
-        let some = {
-            let mut backlog = lock(&self.backlog);
-            backlog.called = false;
-            !backlog.completions.is_empty()
-        };
-        if let Some(fx) = fx {
-            if more || some {
-                // This may take long, so somebody else has to see to the rest.
-                self.cx.reactor.wake();
-            }
-            self.perform(fx);
-        }
-        if some {
-            self.leave_watch();
-            self.work_off();
-        }
-    }
-
-    /// Performs completions of the backlog until there are none.
-    fn work_off(&self) {
-        loop {
-            let next = {
-                let mut backlog = lock(&self.backlog);
-                let next = backlog.completions.pop_front();
-                if !backlog.completions.is_empty() && !backlog.called {
-                    // In case that this one takes long. If there is somebody who looks now and then, that will do.
-                    backlog.called = true;
-                    if !self.looker.load(Ordering::Relaxed) {
-                        self.cx.reactor.wake();
-                    }
-                }
-                next
-            };
-            let Some(next) = next else { return };
-            next.perform();
-        }
-    }
+    // What follows.
 
     /// Does what can be done by any thread, and is not the user's: wakes workers, and takes long tasks to where they belong.
     fn prepare(&self, fx: &mut Effects) {
@@ -600,354 +362,6 @@ impl Supervisor {
             }
         }
     }
-
-    /// For a thread that called a method of the pool that may run callbacks.
-    fn perform_in_passing(&self, mut fx: Effects) {
-        self.prepare(&mut fx);
-        fx.perform();
-    }
-
-    /// Keeps the crew from ending.
-    fn guest(&self) -> Guest<'_> {
-        self.guests.fetch_add(1, Ordering::SeqCst);
-        Guest(self)
-    }
-
-    /// For a thread that submits a task, or waits for a result.
-    fn perform_as_guest(&self, mut fx: Effects) {
-        self.prepare(&mut fx);
-        fx.perform_as_guest();
-        if fx.is_empty() {
-            return;
-        }
-        let several = fx.take_completions();
-        if !fx.is_empty() {
-            lock(&self.deferred).push_back(fx);
-        }
-        let mut backlog = lock(&self.backlog);
-        backlog.completions.extend(several);
-        if !backlog.called {
-            backlog.called = true;
-            self.cx.reactor.wake();
-        }
-    }
-
-    /// Reads all answers that are there.
-    fn look_as_guest(&self) {
-        for (id, link) in self.links().iter() {
-            if link.shared().is_some_and(PoolEnd::has_answers) {
-                // Before the table is changed, which may end with that.
-                let _guest = self.guest();
-                if let Some(fx) = self.drain(*id, link) {
-                    self.perform_as_guest(fx);
-                }
-            }
-        }
-    }
-
-    /// Reads the answers that are in the memory shared with a worker. `None` if there are none.
-    fn drain(&self, id: u64, link: &Link) -> Option<Effects> {
-        let end = link.shared()?;
-        // Held until the table has been changed, so that another thread does not come first with a later answer.
-        let mut receiving = lock(&end.receiving);
-        if !end.has_answers() {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        let answers = end
-            .receive(&mut receiving, &mut bytes)
-            .map_err(|error| error.to_string())
-            .and_then(|()| answers(end, &bytes));
-        let mut fx = Effects::with_bytes(bytes);
-        // It may wait for room.
-        if end.must_wake() {
-            end.wake();
-        }
-        self.change_with(&mut fx, |table, cx, fx| {
-            let outcome = answers.and_then(|answers| {
-                let outcome = table.worker_answered(cx, id, answers, fx);
-                outcome.map_err(|error| error.to_string())
-            });
-            if let Err(error) = outcome {
-                table.worker_raved(cx, id, error);
-            }
-        });
-        Some(fx)
-    }
-
-    /// Reads what a worker has put into the shared memory, until there is nothing more.
-    fn drain_all(self: &Arc<Self>, id: u64, link: &Link) {
-        loop {
-            while let Some(fx) = self.drain(id, link) {
-                self.perform(fx);
-            }
-            if !lock(&self.state).table.expect_bell(id) {
-                return;
-            }
-        }
-    }
-
-    fn handle(self: &Arc<Self>, source: Source) {
-        match source {
-            Source::Wake => {
-                self.help();
-            }
-            Source::Link(id) => {
-                let (link, is_server) = {
-                    let state = lock(&self.state);
-                    (state.table.link(id), state.table.server_id() == Some(id))
-                };
-                let Some(link) = link else { return };
-                link.flush(&self.cx.reactor);
-                if is_server {
-                    self.listen_to_server(id, &link);
-                } else {
-                    self.listen(id, &link);
-                    self.drain_all(id, &link);
-                }
-            }
-            Source::Stderr(id) => self.collect_stderr(id),
-            Source::Process(id) => {
-                let link = {
-                    let state = lock(&self.state);
-                    (state.table.server_id() == Some(id)).then(|| state.table.link(id))
-                };
-                let Some(Some(link)) = link else { return };
-                // What it has said before it ended is read first: how its workers ended, and what their pids are.
-                link.shut_down();
-                self.listen_to_server(id, &link);
-            }
-        }
-    }
-
-    /// Reads what a worker has sent, until there is nothing more.
-    fn listen(self: &Arc<Self>, id: u64, link: &Link) {
-        loop {
-            let (goes_on, fx) = self.listen_once(id, link);
-            self.perform(fx);
-            if !goes_on {
-                return;
-            }
-        }
-    }
-
-    /// Reads one frame and acts upon it. Whether there may be another.
-    fn listen_once(&self, id: u64, link: &Link) -> (bool, Effects) {
-        // Held until the table has been changed, so that another thread does not come first with a later frame.
-        let mut decoder = lock(&link.decoder);
-        match link.read(&mut decoder) {
-            Ok(Read::Frame(frame)) => {
-                self.change(|table, cx, fx| match table.worker_said(cx, id, frame, fx) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        table.worker_raved(cx, id, error.to_string());
-                        false
-                    }
-                })
-            }
-            Ok(Read::Pending) => (false, Effects::default()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.change(|table, cx, _| {
-                    table.worker_raved(cx, id, error.to_string());
-                    false
-                })
-            }
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                self.change(|table, cx, _| {
-                    table.worker_raved(cx, id, format!("its result is too large: {error}"));
-                    false
-                })
-            }
-            Ok(Read::Closed) | Err(_) => self.change(|table, _, _| {
-                table.worker_hung_up(id);
-                false
-            }),
-        }
-    }
-
-    fn collect_stderr(self: &Arc<Self>, id: u64) {
-        let Some(stderr) = lock(&self.state).table.stderr(id) else { return };
-        loop {
-            let mut fx = Effects::default();
-            let may_be_more = stderr.read(self.cx.output(&mut fx));
-            self.perform(fx);
-            if !may_be_more {
-                return;
-            }
-        }
-    }
-
-    fn listen_to_server(self: &Arc<Self>, id: u64, link: &Link) {
-        loop {
-            let (goes_on, fx) = self.listen_to_server_once(id, link);
-            self.perform(fx);
-            if !goes_on {
-                return;
-            }
-        }
-    }
-
-    fn listen_to_server_once(self: &Arc<Self>, id: u64, link: &Link) -> (bool, Effects) {
-        let mut decoder = lock(&link.decoder);
-        let error = match link.read(&mut decoder) {
-            Ok(Read::Frame(frame)) => {
-                let (outcome, mut fx) =
-                    self.change(|table, cx, fx| match table.server_said(cx, &frame, fx) {
-                        Ok(ended) => ended,
-                        Err(error) => {
-                            table.server_raved(cx, error, fx);
-                            None
-                        }
-                    });
-                if let Some((worker, ending)) = outcome {
-                    self.worker_ended(worker, ending, &mut fx);
-                }
-                return (true, fx);
-            }
-            Ok(Read::Pending) => return (false, Effects::default()),
-            Ok(Read::Closed) => None,
-            Err(error) => Some(error),
-        };
-        if let Some(error) = error
-            && error.kind() == io::ErrorKind::InvalidData
-        {
-            let error = ProtocolError(error.to_string());
-            let ((), fx) = self.change(|table, cx, fx| table.server_raved(cx, error, fx));
-            return (false, fx);
-        }
-        drop(decoder);
-        self.server_ended(id);
-        (false, Effects::default())
-    }
-
-    /// Reads what a worker that has ended had to say, and draws the conclusions.
-    fn worker_ended(&self, id: u64, ending: Ending, fx: &mut Effects) {
-        let (link, stderr) = {
-            let state = lock(&self.state);
-            (state.table.link(id), state.table.stderr(id))
-        };
-        let (Some(link), Some(stderr)) = (link, stderr) else { return };
-        // Whoever else holds the other end, which a process that a task has started may do, says nothing any more.
-        link.shut_down();
-        loop {
-            let (goes_on, more) = self.listen_once(id, &link);
-            fx.append(more);
-            if !goes_on {
-                break;
-            }
-        }
-        while let Some(more) = self.drain(id, &link) {
-            fx.append(more);
-        }
-        // What it wrote. Whoever else writes to that is not waited for.
-        stderr.read(self.cx.output(fx));
-        let ((), more) = self.change(|table, cx, fx| table.settle(cx, id, ending, fx));
-        fx.append(more);
-    }
-
-    /// The server is gone, and the kernel has killed its workers, or is doing so. What they have started is killed here.
-    fn server_ended(self: &Arc<Self>, id: u64) {
-        let mut fx = Effects::default();
-        let workers = {
-            let mut state = lock(&self.state);
-            if !state.table.server_is_gone(id) {
-                return;
-            }
-            state.table.worker_ids()
-        };
-        for worker in workers {
-            if let Some(pid) = lock(&self.state).table.worker_pid(worker) {
-                // Not the worker itself: its number may be somebody else's.
-                sys::send_signal_to_group(pid, libc::SIGKILL);
-            }
-            self.worker_ended(worker, Ending::Unknown, &mut fx);
-        }
-        let ((), more) = self.change(|table, cx, fx| table.server_ended(cx, id, fx));
-        fx.append(more);
-        self.perform(fx);
-    }
-}
-
-/// The answers that these bytes are.
-fn answers(end: &PoolEnd<Region>, bytes: &[u8]) -> Result<Vec<Answer>, String> {
-    let mut answers = Vec::new();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let start = bytes.len() - rest.len() + HEADER_SIZE;
-        let (header, body, after) = split_frame(rest).map_err(|error| error.to_string())?;
-        let body = if header.place & ELSEWHERE == 0 {
-            Body::Range(start..start + body.len())
-        } else {
-            let body = end.region().take_answer(header.length);
-            end.long_answer_was_read();
-            Body::Whole(body.map_err(|error| format!("its result cannot be read: {error}"))?)
-        };
-        answers.push(Answer { kind: header.kind, id: header.id, body });
-        rest = after;
-    }
-    Ok(answers)
-}
-
-impl Remote for Supervisor {
-    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> bool {
-        sys::process_id() == self.pid && lock(&self.state).table.revoke(task, cancel)
-    }
-
-    fn has_started(&self, task: FutureId) -> bool {
-        lock(&self.state).table.has_started_task(task)
-    }
-
-    fn poll_until(&self, done: &dyn Fn() -> bool) -> bool {
-        let mut patience = PATIENCE.get();
-        let left = patience.is_left() && sys::process_id() == self.pid;
-        if !left || !self.begin_polling() {
-            PATIENCE.set(patience);
-            return done();
-        }
-        let paid = patience.look(|| {
-            done() || {
-                self.look_as_guest();
-                done()
-            }
-        });
-        PATIENCE.set(patience);
-        self.end_polling();
-        paid || done()
-    }
-}
-
-impl Supervisor {
-    /// False if there are as many threads that look as there may be.
-    fn begin_polling(&self) -> bool {
-        // Relaxed: the table's lock orders all that depends on it.
-        if self.pollers.fetch_add(1, Ordering::Relaxed) >= pollers_max() {
-            self.pollers.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        lock(&self.state).table.silence_bells();
-        true
-    }
-
-    fn end_polling(&self) {
-        loop {
-            {
-                let mut state = lock(&self.state);
-                let others = self.pollers.fetch_sub(1, Ordering::Relaxed) - 1;
-                if others > 0 || !state.table.expect_bells(false) {
-                    self.after_change(&mut state);
-                    return;
-                }
-                self.pollers.fetch_add(1, Ordering::Relaxed);
-            }
-            self.look_as_guest();
-        }
-    }
-}
-
-/// Half of the cores: for each thread that looks there should be one for a worker.
-fn pollers_max() -> usize {
-    static MAX: OnceLock<usize> = OnceLock::new();
-    *MAX.get_or_init(|| thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
 }
 
 fn refusal(table: &Table) -> Option<Refusal> {

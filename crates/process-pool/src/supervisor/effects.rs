@@ -175,16 +175,26 @@ impl Effects {
         completions.map(|completion| Pending { completion, bytes: Arc::clone(&bytes) }).collect()
     }
 
-    /// Completes what a guest may complete, and keeps the rest.
-    pub(crate) fn perform_as_guest(&mut self) {
+    /// Completes what nobody has left a callback with, and keeps the rest.
+    pub(crate) fn perform_unwatched(&mut self) {
+        self.perform_some(|completion| !completion.is_watched());
+    }
+
+    /// Of that, completes what takes no time.
+    pub(crate) fn perform_plain(&mut self) {
+        self.perform_some(|completion| completion.is_plain() && !completion.is_watched());
+    }
+
+    fn perform_some(&mut self, which: impl Fn(&Completion) -> bool) {
+        // What a task has printed is there before anybody hears of its end.
         if !self.output.is_empty() || self.broken.is_some() {
             return;
         }
         for completion in std::mem::take(&mut self.completions) {
-            if completion.is_watched() {
-                self.completions.push(completion);
-            } else {
+            if which(&completion) {
                 completion.perform(&self.bytes);
+            } else {
+                self.completions.push(completion);
             }
         }
     }
@@ -211,6 +221,14 @@ impl Completion {
         match self {
             Self::Finished(task, _) | Self::Failed(task, _) => task.has_waiters(),
             Self::Refused(..) | Self::Cancelled(_) => true,
+        }
+    }
+
+    /// Whether it runs none of the user's code but for decoding what owns nothing.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Finished(task, Body::Range(_)) => task.is_plain(),
+            _ => false,
         }
     }
 
