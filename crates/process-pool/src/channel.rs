@@ -88,6 +88,21 @@ pub(crate) struct Shared {
     answers: Ring,
 }
 
+// What `docs/protocol.md` says.
+#[cfg(not(loom))]
+const _: () = {
+    use std::mem::offset_of;
+
+    assert!(offset_of!(Shared, layout) == 0);
+    assert!(offset_of!(Shared, worker) == 128);
+    assert!(offset_of!(Shared, bell) == 256);
+    assert!(offset_of!(Shared, cost) == 384);
+    assert!(offset_of!(Shared, long_answer) == 512);
+    assert!(offset_of!(Shared, claims) == 640);
+    assert!(offset_of!(Shared, tasks) == 1664);
+    assert!(offset_of!(Shared, answers) == 67456);
+};
+
 impl Shared {
     #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {

@@ -64,18 +64,19 @@ use crate::{
 /// # Order
 ///
 /// Tasks start in the order in which they were submitted; but one whose worker dies before it could start it, starts
-/// again in another.
+/// again in another. A worker that is busy with short tasks is sent some more, and tasks that wait there may be overtaken by
+/// later ones that go to a worker which is free sooner.
 ///
 /// # Cancellation
 ///
-/// [`Future::cancel`] stops a task that has not started. A task starts when it is sent to a worker, which happens when
-/// there is a worker that is free, and not before. One that runs can be stopped with the whole pool:
+/// [`Future::cancel`] stops a task that has not started, wherever it waits. One that runs can be stopped with the whole pool:
 /// [`kill_workers`](Self::kill_workers).
 ///
 /// # Callbacks
 ///
 /// [Done-callbacks](Future::add_done_callback) run in threads of the pool, in this process. One that takes long holds up
-/// neither results nor other callbacks of other futures.
+/// neither results nor other callbacks of other futures. Results are decoded, and arguments dropped, there or in a thread that
+/// waits for a result of this pool or submits a task to it.
 ///
 /// # Dropping
 ///

@@ -402,9 +402,9 @@ fn f127_p18_cancelling_at_any_moment() {
     });
 }
 
-/// A task that is queued behind one that runs is not sent, and can be cancelled at any time.
+/// A task that waits behind one that runs can be cancelled at any time, whether or not it was sent.
 #[test]
-fn f127_nothing_is_sent_in_advance() {
+fn f127_what_waits_can_be_cancelled() {
     beside(|| {
         let gate = Gate::closed();
         let (pool, running, queued) = occupied(builder(2), &gate);

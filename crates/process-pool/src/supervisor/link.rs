@@ -194,7 +194,8 @@ impl Stderr {
     pub(crate) fn read(&self, mut into: Option<&mut Vec<u8>>) -> bool {
         let mut tail = lock(&self.tail);
         let mut total = 0;
-        let mut piece = [0; 4096];
+        // As a rule there is nothing, and clearing a large buffer would take longer than finding that out.
+        let mut piece = [0; 512];
         loop {
             let read = match nix::unistd::read(&self.fd, &mut piece) {
                 Ok(0) => return false,
