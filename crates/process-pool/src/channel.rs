@@ -30,7 +30,9 @@ use std::{
     ops::Deref,
     sync::{
         Mutex,
-        atomic::{AtomicU64 as PrivateU64, Ordering as PrivateOrdering},
+        atomic::{
+            AtomicBool as PrivateBool, AtomicU64 as PrivateU64, Ordering as PrivateOrdering,
+        },
     },
 };
 
@@ -89,7 +91,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    #[cfg(any(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         let shared = Self {
             layout: Line(AtomicU64::new(0)),
@@ -127,6 +129,8 @@ pub(crate) struct PoolEnd<R> {
     pub(crate) receiving: Mutex<Receiving>,
     /// How far answers were read, for a look without the lock.
     read: PrivateU64,
+    /// The worker is out of its mind, and nothing more is read.
+    deaf: PrivateBool,
 }
 
 #[derive(Default)]
@@ -141,6 +145,7 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
             sending: Mutex::default(),
             receiving: Mutex::default(),
             read: PrivateU64::new(0),
+            deaf: PrivateBool::new(false),
         }
     }
 
@@ -233,6 +238,14 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
     /// Whether there are answers that were not read.
     pub(crate) fn has_answers(&self) -> bool {
         self.region.answers.has_more_than(self.read.load(PrivateOrdering::Relaxed))
+            && !self.deaf.load(PrivateOrdering::Relaxed)
+    }
+
+    /// Has no more answers, whatever is in the memory. There, a position that cannot be would always say that there is
+    /// something to be read, and whoever else can write to it, which a process that a task has started may do, could go on
+    /// for ever; so that whoever reads to the end would never come to it.
+    pub(crate) fn ignore_answers(&self) {
+        self.deaf.store(true, PrivateOrdering::Relaxed);
     }
 
     /// Appends all frames that are there to `bytes`.

@@ -31,7 +31,7 @@ pub(crate) struct Futex {
 
 impl Futex {
     /// In memory that is shared, all-zero bytes do as well.
-    #[cfg(any(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU32::new(0),
