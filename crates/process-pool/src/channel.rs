@@ -30,9 +30,7 @@ use std::{
     ops::Deref,
     sync::{
         Mutex,
-        atomic::{
-            AtomicBool as PrivateBool, AtomicU64 as PrivateU64, Ordering as PrivateOrdering,
-        },
+        atomic::{AtomicBool as PrivateBool, AtomicU64 as PrivateU64, Ordering as PrivateOrdering},
     },
 };
 
@@ -40,7 +38,7 @@ use crate::{
     frame::{HEADER_SIZE, Header, ProtocolError, placed_header},
     ring::{Consumer, Corrupt, Line, Producer, Ring, WORD_SIZE, words_for},
     supervisor::lock,
-    sync::{AtomicU64, Futex, Ordering, fence, spin_loop, yield_now},
+    sync::{AtomicU64, Contended, Futex, Ordering, fence, spin_loop, yield_now},
 };
 
 /// How many tasks a worker may have been sent and not answered, including those that were revoked.
@@ -161,7 +159,7 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
         place: u32,
     ) -> Result<bool, ProtocolError> {
         let slot = place & !ELSEWHERE;
-        self.region.claims[slot as usize].store(claim(id, SENT), Ordering::Relaxed);
+        self.region.claims[slot as usize].put(claim(id, SENT));
         self.send(frame, place)
     }
 
@@ -219,7 +217,7 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
     /// already, which no bell may ring for.
     #[must_use]
     pub(crate) fn expect_bell(&self, answer: u64) -> bool {
-        self.region.bell.0.store(answer.min(NO_BELL - 1), Ordering::Relaxed);
+        self.region.bell.0.put(answer.min(NO_BELL - 1));
         fence(Ordering::SeqCst);
         self.has_answers()
     }
@@ -227,12 +225,12 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
     /// The same, for a task that is sent next: so there is no answer to it yet.
     pub(crate) fn set_bell(&self, answer: u64) {
         // Relaxed: the worker reads it after it has read the task, whose publication comes after this.
-        self.region.bell.0.store(answer, Ordering::Relaxed);
+        self.region.bell.0.put(answer);
     }
 
     /// Says that somebody is looking.
     pub(crate) fn silence_bell(&self) {
-        self.region.bell.0.store(NO_BELL, Ordering::Relaxed);
+        self.region.bell.0.put(NO_BELL);
     }
 
     /// Whether there are answers that were not read.
@@ -403,7 +401,7 @@ impl<R: Deref<Target = Shared>> WorkerEnd<R> {
         }
         let word = shared.worker.0.word();
         loop {
-            word.store(ASLEEP, Ordering::Relaxed);
+            word.put(ASLEEP);
             // See the head of the file.
             fence(Ordering::SeqCst);
             if ready(shared) {
@@ -420,7 +418,7 @@ impl<R: Deref<Target = Shared>> WorkerEnd<R> {
                 break;
             }
         }
-        word.store(AWAKE, Ordering::Relaxed);
+        word.put(AWAKE);
     }
 }
 

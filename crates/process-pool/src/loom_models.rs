@@ -13,6 +13,8 @@
 //! - The search before the sleep: it is as if the sleeper had had no patience.
 //! - Loads that see what is stored later. So whether the reader gives room back too early is seen, and whether it does with too
 //!   weak an ordering is not.
+//! - That a read-modify-write comes right after what it has read. Plain stores to words that both sides write are swaps here;
+//!   see `Contended` in `sync.rs`.
 //! - The pool's table, and its locks, which are the standard library's.
 //!
 //! Each has been seen to fail when a line that it defends was taken out. The comments name these lines by their function.

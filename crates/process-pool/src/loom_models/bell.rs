@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{Bell, ends, model, receive, send, send_exit, serve};
-use crate::channel::{PoolEnd, Shared};
+use super::{Bell, ends, frame, model, receive, send, send_exit, serve};
+use crate::{
+    channel::{PoolEnd, Shared},
+    frame::Kind,
+};
 
 /// Reads until there are so many answers; sleeps when there are none, and is to be woken for the answer of that number.
 fn receive_all(pool: &PoolEnd<Arc<Shared>>, bell: &Bell, count: u64, which: u64) {
     let mut ids = Vec::new();
-    while ids.len() < count as usize {
+    while (ids.len() as u64) < count {
         let more = receive(pool);
         if more.is_empty() && !pool.expect_bell(which) {
             bell.wait();
@@ -30,7 +33,7 @@ fn loom_bell_vs_answer() {
         let thread = thread::spawn({
             let bell = bell.clone();
             move || {
-                let answer = super::frame(crate::frame::Kind::Finished, 1);
+                let answer = frame(Kind::Finished, 1);
                 worker.answer(&answer, 0, &mut || bell.ring()).unwrap();
             }
         });
@@ -50,7 +53,7 @@ fn loom_bell_vs_silence() {
             let bell = bell.clone();
             move || {
                 for id in 1..=2 {
-                    let answer = super::frame(crate::frame::Kind::Finished, id);
+                    let answer = frame(Kind::Finished, id);
                     worker.answer(&answer, 0, &mut || bell.ring()).unwrap();
                 }
             }

@@ -1,5 +1,7 @@
 //! A task that was sent ahead is started by the worker, or taken back by the pool.
 
+use std::sync::Arc;
+
 use loom::thread;
 
 use super::{Bell, ends, model, next, send};
@@ -21,16 +23,16 @@ fn loom_start_vs_revoke() {
     });
 }
 
-/// The worker dies somewhere before it has started the task, or after that: what the pool concludes is what the worker has
-/// done. A task is never lost, and never run twice, because it was taken to be started or not.
+/// Two threads of the pool take the task back, one to cancel and one to move it, and the worker starts it: one of the three
+/// has it. (The pool has a lock around that, on which the claim does not rely.)
 #[test]
 fn loom_revoke_vs_revoke() {
     model(|| {
         let (pool, mut worker) = ends();
-        let pool = std::sync::Arc::new(pool);
+        let pool = Arc::new(pool);
         send(&pool, 7, 0);
         let other = thread::spawn({
-            let pool = std::sync::Arc::clone(&pool);
+            let pool = Arc::clone(&pool);
             move || pool.revoke(0, 7)
         });
         let header = next(&mut worker, &Bell::default());

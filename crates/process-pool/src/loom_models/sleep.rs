@@ -1,9 +1,14 @@
 //! A worker that goes to sleep while the pool has something for it.
 
+use std::sync::Arc;
+
 use loom::thread;
 
-use super::{Bell, ends, model, next, receive, send, send_exit, serve, wake};
-use crate::{channel::ELSEWHERE, frame::Kind, loom_models::frame};
+use super::{Bell, ends, frame, model, next, receive, send, send_exit, serve, wake};
+use crate::{
+    channel::{ELSEWHERE, PoolEnd, Shared},
+    frame::Kind,
+};
 
 /// The worker looks, finds nothing and goes to sleep while a task is sent. Either it sees the task when it looks once more,
 /// or the pool sees it asleep. Defends the fences in `wait_until` and `must_wake`, and the second look.
@@ -39,14 +44,14 @@ fn loom_sleep_vs_send_twice() {
 fn loom_sleep_vs_two_wakers() {
     model(|| {
         let (pool, mut worker) = ends();
-        let pool = std::sync::Arc::new(pool);
+        let pool = Arc::new(pool);
         let worker = thread::spawn(move || {
             let bell = Bell::default();
             [next(&mut worker, &bell).id, next(&mut worker, &bell).id]
         });
         send_without_waking(&pool, 1);
         let other = thread::spawn({
-            let pool = std::sync::Arc::clone(&pool);
+            let pool = Arc::clone(&pool);
             move || wake(&pool)
         });
         send(&pool, 2, 1);
@@ -55,7 +60,7 @@ fn loom_sleep_vs_two_wakers() {
     });
 }
 
-fn send_without_waking(pool: &crate::channel::PoolEnd<std::sync::Arc<crate::channel::Shared>>, id: u64) {
+fn send_without_waking(pool: &PoolEnd<Arc<Shared>>, id: u64) {
     assert!(pool.send_task(&frame(Kind::Task, id), id, 0).unwrap());
 }
 

@@ -140,8 +140,7 @@ impl Table {
             }
             let worker = self.workers.get_mut(&id);
             let open = worker.filter(|worker| {
-                matches!(worker.phase, Phase::Busy)
-                    && worker.window.len() < worker.limit()
+                matches!(worker.phase, Phase::Busy) && worker.window.len() < worker.limit()
             });
             let Some(worker) = open else {
                 self.close_window(id);
