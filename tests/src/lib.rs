@@ -13,6 +13,8 @@ pub mod functions;
 pub mod gate;
 pub mod guard;
 #[cfg(target_os = "linux")]
+pub mod hostile;
+#[cfg(target_os = "linux")]
 pub mod processes;
 pub mod registry;
 pub mod seed;

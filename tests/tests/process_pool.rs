@@ -3,10 +3,12 @@
 //! Most tests run at the same time as others. Those that count what a pool leaves behind run [`alone`].
 
 mod process_pool {
+    mod ahead;
     mod callbacks;
     mod crossing;
     mod ending;
     mod faults;
+    mod hostile;
     mod leaks;
     mod matrix;
     mod options;

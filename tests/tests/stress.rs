@@ -6,6 +6,8 @@
 //! done, not how the system schedules it, so it may take a few attempts to see the failure again.
 
 mod stress {
+    #[cfg(target_os = "linux")]
+    mod hostile;
     mod lives;
     mod mix;
     #[cfg(target_os = "linux")]

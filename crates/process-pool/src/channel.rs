@@ -30,7 +30,7 @@ use std::{
     ops::Deref,
     sync::{
         Mutex,
-        atomic::{AtomicU64 as PrivateU64, Ordering as PrivateOrdering},
+        atomic::{AtomicBool as PrivateBool, AtomicU64 as PrivateU64, Ordering as PrivateOrdering},
     },
 };
 
@@ -38,7 +38,7 @@ use crate::{
     frame::{HEADER_SIZE, Header, ProtocolError, placed_header},
     ring::{Consumer, Corrupt, Line, Producer, Ring, WORD_SIZE, words_for},
     supervisor::lock,
-    sync::{AtomicU64, Futex, Ordering, fence, spin_loop, yield_now},
+    sync::{AtomicU64, Contended, Futex, Ordering, fence, spin_loop, yield_now},
 };
 
 /// How many tasks a worker may have been sent and not answered, including those that were revoked.
@@ -104,7 +104,7 @@ const _: () = {
 };
 
 impl Shared {
-    #[cfg(any(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         let shared = Self {
             layout: Line(AtomicU64::new(0)),
@@ -142,6 +142,8 @@ pub(crate) struct PoolEnd<R> {
     pub(crate) receiving: Mutex<Receiving>,
     /// How far answers were read, for a look without the lock.
     read: PrivateU64,
+    /// The worker is out of its mind, and nothing more is read.
+    deaf: PrivateBool,
 }
 
 #[derive(Default)]
@@ -156,6 +158,7 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
             sending: Mutex::default(),
             receiving: Mutex::default(),
             read: PrivateU64::new(0),
+            deaf: PrivateBool::new(false),
         }
     }
 
@@ -171,7 +174,7 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
         place: u32,
     ) -> Result<bool, ProtocolError> {
         let slot = place & !ELSEWHERE;
-        self.region.claims[slot as usize].store(claim(id, SENT), Ordering::Relaxed);
+        self.region.claims[slot as usize].put(claim(id, SENT));
         self.send(frame, place)
     }
 
@@ -229,7 +232,7 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
     /// already, which no bell may ring for.
     #[must_use]
     pub(crate) fn expect_bell(&self, answer: u64) -> bool {
-        self.region.bell.0.store(answer.min(NO_BELL - 1), Ordering::Relaxed);
+        self.region.bell.0.put(answer.min(NO_BELL - 1));
         fence(Ordering::SeqCst);
         self.has_answers()
     }
@@ -237,17 +240,25 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
     /// The same, for a task that is sent next: so there is no answer to it yet.
     pub(crate) fn set_bell(&self, answer: u64) {
         // Relaxed: the worker reads it after it has read the task, whose publication comes after this.
-        self.region.bell.0.store(answer, Ordering::Relaxed);
+        self.region.bell.0.put(answer);
     }
 
     /// Says that somebody is looking.
     pub(crate) fn silence_bell(&self) {
-        self.region.bell.0.store(NO_BELL, Ordering::Relaxed);
+        self.region.bell.0.put(NO_BELL);
     }
 
     /// Whether there are answers that were not read.
     pub(crate) fn has_answers(&self) -> bool {
         self.region.answers.has_more_than(self.read.load(PrivateOrdering::Relaxed))
+            && !self.deaf.load(PrivateOrdering::Relaxed)
+    }
+
+    /// Has no more answers, whatever is in the memory. There, a position that cannot be would always say that there is
+    /// something to be read, and whoever else can write to it, which a process that a task has started may do, could go on
+    /// for ever; so that whoever reads to the end would never come to it.
+    pub(crate) fn ignore_answers(&self) {
+        self.deaf.store(true, PrivateOrdering::Relaxed);
     }
 
     /// Appends all frames that are there to `bytes`.
@@ -405,7 +416,7 @@ impl<R: Deref<Target = Shared>> WorkerEnd<R> {
         }
         let word = shared.worker.0.word();
         loop {
-            word.store(ASLEEP, Ordering::Relaxed);
+            word.put(ASLEEP);
             // See the head of the file.
             fence(Ordering::SeqCst);
             if ready(shared) {
@@ -422,7 +433,7 @@ impl<R: Deref<Target = Shared>> WorkerEnd<R> {
                 break;
             }
         }
-        word.store(AWAKE, Ordering::Relaxed);
+        word.put(AWAKE);
     }
 }
 

@@ -30,6 +30,8 @@ mod crash;
 mod frame;
 #[expect(unsafe_code, reason = "reads what the loader says of the executable")]
 mod image;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod message;
 mod pool;
 #[expect(unsafe_code, reason = "maps memory")]

@@ -19,6 +19,33 @@ pub(crate) use loom::{
 
 use crate::sys;
 
+/// A word to which both sides write.
+pub(crate) trait Contended<V> {
+    /// A relaxed store.
+    ///
+    /// To loom it is a swap. Stores of two threads are in no order there, also if one of them is a read-modify-write that has
+    /// read what the other thread had stored before; so loom would go through orders that cannot be.
+    fn put(&self, value: V);
+}
+
+impl Contended<u32> for AtomicU32 {
+    fn put(&self, value: u32) {
+        #[cfg(not(loom))]
+        self.store(value, Ordering::Relaxed);
+        #[cfg(loom)]
+        self.swap(value, Ordering::Relaxed);
+    }
+}
+
+impl Contended<u64> for AtomicU64 {
+    fn put(&self, value: u64) {
+        #[cfg(not(loom))]
+        self.store(value, Ordering::Relaxed);
+        #[cfg(loom)]
+        self.swap(value, Ordering::Relaxed);
+    }
+}
+
 /// A word on which a thread of another process sleeps, and from which it is woken.
 ///
 /// No pointer and no lock: whatever the other process writes here, nothing comes of it but a wake-up too many or too few.
@@ -31,7 +58,7 @@ pub(crate) struct Futex {
 
 impl Futex {
     /// In memory that is shared, all-zero bytes do as well.
-    #[cfg(any(test, loom))]
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU32::new(0),

@@ -8,7 +8,11 @@ use crate::step::Step;
 use crate::workspace::Workspace;
 
 /// Crates with loom models. A new protocol belongs here from its first day.
-const LOOM_CRATES: [&str; 2] = ["concurrent-futures-future", "concurrent-futures-thread-pool"];
+const LOOM_CRATES: [&str; 3] = [
+    "concurrent-futures-future",
+    "concurrent-futures-thread-pool",
+    "concurrent-futures-process-pool",
+];
 
 /// What the path of every model contains.
 const MODELS: &str = "loom_";

@@ -207,14 +207,16 @@ impl Supervisor {
 
     /// Does what others have left to whoever comes.
     pub(super) fn help(self: &Arc<Self>) {
-        let (fx, more) = {
-            let mut deferred = lock(&self.deferred);
-            (deferred.pop_front(), !deferred.is_empty())
-        };
+        // This comes first. A guest that leaves something after the look at what was left, and finds that somebody has been
+        // called, would leave it to nobody.
         let some = {
             let mut backlog = lock(&self.backlog);
             backlog.called = false;
             !backlog.completions.is_empty()
+        };
+        let (fx, more) = {
+            let mut deferred = lock(&self.deferred);
+            (deferred.pop_front(), !deferred.is_empty())
         };
         if let Some(fx) = fx {
             if more || some {

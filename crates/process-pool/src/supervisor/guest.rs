@@ -91,7 +91,8 @@ impl Remote for Supervisor {
     }
 
     fn has_started(&self, task: FutureId) -> bool {
-        lock(&self.state).table.has_started_task(task)
+        // Of a process forked from this one, the lock may be held by a thread that is not there.
+        sys::process_id() == self.pid && lock(&self.state).table.has_started_task(task)
     }
 
     fn poll_until(&self, done: &dyn Fn() -> bool) -> bool {
@@ -130,8 +131,10 @@ impl Supervisor {
     /// False if there are as many threads that look as there may be.
     fn begin_polling(&self) -> bool {
         // Relaxed: the table's lock orders all that depends on it.
-        if self.pollers.fetch_add(1, Ordering::Relaxed) >= pollers_max() {
-            self.pollers.fetch_sub(1, Ordering::Relaxed);
+        let more = |count| (count < pollers_max()).then_some(count + 1);
+        // In one step: whoever were counted for a moment and then did not look would be taken for one who does by the last
+        // that ends, which would leave the bells silent.
+        if self.pollers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return false;
         }
         lock(&self.state).table.silence_bells();

@@ -612,6 +612,9 @@ impl Table {
 
     /// What a worker said made no sense. It is killed, since nothing else it says can be relied on.
     pub(crate) fn worker_raved(&mut self, cx: &Context, id: u64, error: String) {
+        if let Some(end) = self.workers.get(&id).and_then(|worker| worker.link.shared()) {
+            end.ignore_answers();
+        }
         self.condemn(cx, id, Verdict::Violation(error), libc::SIGKILL);
     }
 

@@ -32,9 +32,13 @@ impl Worker {
         if self.verdict.is_some() || self.hung_up {
             return 0;
         }
-        let limit = self.window.limit(end.cost());
-        let left = self.tasks_left.map_or(limit, |left| usize::try_from(left).unwrap_or(limit));
-        limit.min(left)
+        self.window.limit(end.cost()).min(self.window_max())
+    }
+
+    /// How many tasks it may have, however short they are.
+    fn window_max(&self) -> usize {
+        let left = self.tasks_left.and_then(|left| usize::try_from(left).ok());
+        left.map_or(WINDOW_MAX, |left| left.min(WINDOW_MAX))
     }
 }
 
@@ -136,8 +140,7 @@ impl Table {
             }
             let worker = self.workers.get_mut(&id);
             let open = worker.filter(|worker| {
-                matches!(worker.phase, Phase::Busy)
-                    && worker.window.len() < worker.limit().min(WINDOW_MAX)
+                matches!(worker.phase, Phase::Busy) && worker.window.len() < worker.limit()
             });
             let Some(worker) = open else {
                 self.close_window(id);
@@ -190,7 +193,9 @@ impl Table {
         fx: &mut Effects,
     ) {
         let Some(worker) = self.workers.get_mut(&transfer.worker) else { return };
-        let Some(first) = worker.window.front_mut() else { return };
+        // A worker out of its mind may have answered before it was asked, and got another task meanwhile.
+        let first = worker.window.front_mut().filter(|first| first.id == transfer.id);
+        let Some(first) = first else { return };
         match outcome {
             Ok(()) => {
                 first.began.get_or_insert_with(Instant::now);
@@ -291,7 +296,7 @@ impl Table {
             while let Some(TakenBack { task, id, frame }) = taken.pop_front() {
                 let queued = Queued { task: QueuedTask::Fresh(task), id, frame };
                 let pushed = match link.shared() {
-                    Some(end) if worker.window.len() < WINDOW_MAX => {
+                    Some(end) if worker.window.len() < worker.window_max() => {
                         push_ahead(worker, end, queued, self.watched)
                     }
                     _ => Pushed::NoRoom(Some(queued)),

@@ -1,0 +1,201 @@
+//! A task out of its mind: it writes whatever it likes to all memory that its worker shares with the pool.
+
+#![expect(unsafe_code, reason = "does on purpose what nobody may do")]
+
+use std::{
+    fs, ptr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use concurrent_futures::Future;
+use concurrent_futures_process_pool::{Builder, ProcessPoolExecutor};
+
+use crate::{delays, functions::double, processes::send_signal, seed::Random};
+
+const GOES_ON: &str = "a pool that goes on";
+
+fn measure(text: String) -> u64 {
+    text.len() as u64
+}
+
+/// One pool whose tasks scribble, and one beside it whose results must be right. All tasks of the first end, if its workers
+/// are killed that have made themselves unheard, and then it goes on as if nothing had been.
+///
+/// # Panics
+///
+/// If not.
+pub fn round(random: &mut Random, builder: impl Fn() -> Builder) {
+    let hostile = builder().build().expect("a pool");
+    let innocent = builder().build().expect("a pool");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                let futures: Vec<_> =
+                    (0..50).map(|n| innocent.submit(double, n).expect("a future")).collect();
+                for (n, future) in (0..).zip(futures) {
+                    assert_eq!(future.result().expect("no worker of this pool is hostile"), 2 * n);
+                }
+            }
+        });
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for _ in 0..40 {
+            match random.below(4) {
+                0 => texts.push(hostile.submit(|n: usize| "x".repeat(n), 100_000).expect(GOES_ON)),
+                1 => numbers.push(hostile.submit(measure, "x".repeat(100_000)).expect(GOES_ON)),
+                2 => numbers.push(hostile.submit(double, random.next() >> 1).expect(GOES_ON)),
+                _ => {
+                    let task = hostile.submit(scribble, (random.next(), random.below(2000)));
+                    numbers.push(task.expect(GOES_ON));
+                }
+            }
+        }
+        for future in numbers {
+            let _any = end(&hostile, future);
+        }
+        for future in texts {
+            let _any = end(&hostile, future);
+        }
+        // What comes out of a worker that has still a thread that scribbles, may be wrong.
+        let mut right_in_a_row = 0;
+        while right_in_a_row < 20 {
+            let right = end(&hostile, hostile.submit(double, 4).expect(GOES_ON)) == Some(8);
+            right_in_a_row = if right { right_in_a_row + 1 } else { 0 };
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+}
+
+/// The value with which a future ends. Workers are killed if it does not end by itself.
+fn end<R: Send>(pool: &ProcessPoolExecutor, future: Future<R>) -> Option<R> {
+    while future.wait_timeout(delays::moment()).is_err() {
+        for pid in pool.worker_pids() {
+            send_signal(pid, libc::SIGKILL);
+        }
+    }
+    future.result().ok()
+}
+
+/// What the pool calls the memory that it shares with a worker.
+const NAME: &str = "memfd:worker";
+
+/// Where in that memory something lies that is worth more than one try in thousands. If the layout changes, these are words
+/// like any other.
+const LINES: usize = 1664 / 8;
+const RINGS: [usize; 2] = [1664 / 8, 67456 / 8];
+const LINE: usize = 128 / 8;
+
+/// How a [`scribble`] goes about it, by number.
+pub const WAYS: u64 = 8;
+
+/// Writes to the memory that is shared with the pool for so many microseconds, in the way and with the numbers that the seed
+/// says; half of the time from another thread, which is still at it when the next tasks come. Returns what it was given.
+#[must_use]
+pub fn scribble((seed, micros): (u64, u64)) -> u64 {
+    let mut random = Random::new(seed);
+    let time = Duration::from_micros(micros);
+    let Some(memory) = Memory::find() else { return seed };
+    if random.once_in(2) {
+        let mut random = random.fork();
+        thread::spawn(move || memory.spoil(&mut random, time));
+    } else {
+        memory.spoil(&mut random, time);
+    }
+    seed
+}
+
+#[derive(Clone, Copy)]
+struct Memory {
+    start: usize,
+    words: usize,
+    fd: i32,
+}
+
+impl Memory {
+    fn find() -> Option<Self> {
+        let maps = fs::read_to_string("/proc/self/maps").ok()?;
+        let line = maps.lines().find(|line| line.contains(NAME) && line.contains(" rw-s "))?;
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let start = usize::from_str_radix(start, 16).ok()?;
+        let end = usize::from_str_radix(end, 16).ok()?;
+        let fds = fs::read_dir("/proc/self/fd").ok()?.flatten();
+        let fd = fds
+            .filter(|fd| {
+                fs::read_link(fd.path()).is_ok_and(|at| at.to_string_lossy().contains(NAME))
+            })
+            .find_map(|fd| fd.file_name().to_str()?.parse().ok())?;
+        Some(Self { start, words: (end - start) / 8, fd })
+    }
+
+    fn at(self, word: usize) -> *mut u64 {
+        ptr::with_exposed_provenance_mut(self.start + word % self.words * 8)
+    }
+
+    fn write(self, word: usize, value: u64) {
+        // SAFETY: mapped for as long as the process is there.
+        unsafe { self.at(word).write_volatile(value) };
+    }
+
+    fn read(self, word: usize) -> u64 {
+        // SAFETY: mapped for as long as the process is there.
+        unsafe { self.at(word).read_volatile() }
+    }
+
+    fn spoil(self, random: &mut Random, time: Duration) {
+        let (begin, way) = (Instant::now(), random.below(WAYS));
+        while begin.elapsed() < time {
+            self.spoil_once(way, random);
+        }
+    }
+
+    fn spoil_once(self, way: u64, random: &mut Random) {
+        const EXTREMES: [u64; 6] = [0, 1, u64::MAX, 1 << 63, u64::MAX - 1, 8192];
+        let extreme = EXTREMES[random.index(EXTREMES.len())];
+        match way {
+            // Anything, anywhere.
+            0 => self.write(random.index(self.words), random.next()),
+            // Positions.
+            1 => self.write(RINGS[random.index(2)] + random.index(2) * LINE, extreme),
+            // Positions that are nearly right.
+            2 => {
+                let position = RINGS[random.index(2)] + random.index(2) * LINE;
+                self.write(position, self.read(position).wrapping_add(random.below(20)) - 10);
+            }
+            // Whether the worker sleeps, bells, what tasks cost, claims.
+            3 => self.write(random.index(LINES), extreme),
+            // The two low bits of claims say what has become of a task.
+            4 => {
+                let claim = 5 * LINE + random.index(LINES - 5 * LINE);
+                self.write(claim, self.read(claim) ^ random.below(4));
+            }
+            // Bits of what the rings hold, so that frames are nearly right.
+            5 => {
+                let word = RINGS[1] + 2 * LINE + random.index(64);
+                self.write(word, self.read(word) ^ 1 << random.below(64));
+            }
+            // Words of other places.
+            6 => self.write(random.index(self.words), self.read(random.index(self.words))),
+            // The file itself: its length, its memory, what lies behind the rings.
+            _ => self.spoil_file(random),
+        }
+    }
+
+    fn spoil_file(self, random: &mut Random) {
+        let bytes = random.next().to_le_bytes();
+        let places = [0, self.words as u64 * 8, 1 << 40, 2 << 40];
+        let offset = places[random.index(places.len())] + random.below(self.words as u64 * 8);
+        let offset = offset.cast_signed();
+        let hole = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        // SAFETY: none of them touches memory that the compiler knows of.
+        unsafe {
+            match random.below(4) {
+                0 => drop(libc::ftruncate(self.fd, random.below(1 << 20).cast_signed())),
+                1 => drop(libc::fallocate(self.fd, hole, 0, self.words as i64 * 8)),
+                2 => drop(libc::fallocate(self.fd, 0, offset, 4096)),
+                _ => drop(libc::pwrite(self.fd, bytes.as_ptr().cast(), bytes.len(), offset)),
+            }
+        }
+    }
+}
