@@ -23,8 +23,12 @@ const DEPENDENCIES: &str = "docs/dependencies.md";
 const CONFORMANCE: &str = "docs/conformance.md";
 const PROTOCOL: &str = "docs/protocol.md";
 /// What `PROTOCOL` describes.
-const PROTOCOL_SOURCES: [&str; 2] =
-    ["crates/process-pool/src/frame.rs", "crates/process-pool/src/message.rs"];
+const PROTOCOL_SOURCES: [&str; 4] = [
+    "crates/process-pool/src/channel.rs",
+    "crates/process-pool/src/frame.rs",
+    "crates/process-pool/src/message.rs",
+    "crates/process-pool/src/ring.rs",
+];
 
 /// A broken rule, and where in its file.
 #[derive(Debug, PartialEq, Eq)]
