@@ -147,7 +147,7 @@ impl Supervisor {
             {
                 let mut state = lock(&self.state);
                 let others = self.pollers.fetch_sub(1, Ordering::Relaxed) - 1;
-                if others > 0 || !state.table.expect_bells(false) {
+                if others > 0 || !state.table.expect_bells() {
                     self.after_change(&mut state);
                     return;
                 }

@@ -487,26 +487,24 @@ impl Table {
         }
     }
 
-    /// Has workers ring again: when half of what they have is done, or after each task. True if there are answers already.
-    pub(crate) fn expect_bells(&mut self, each: bool) -> bool {
+    /// Has workers ring again. True if there are answers already.
+    pub(crate) fn expect_bells(&mut self) -> bool {
         self.watched = false;
         let mut some = false;
         for worker in self.workers.values() {
-            if let Some(end) = worker.link.shared() {
-                let bell = if each { 0 } else { worker.window.bell() };
-                some |= end.expect_bell(bell);
-            }
+            some |= self.expect_bell_of(worker);
         }
         some
     }
 
     /// Has a worker ring again, unless somebody looks all the time. True if there are answers already.
     pub(crate) fn expect_bell(&mut self, id: u64) -> bool {
-        if self.watched {
-            return false;
-        }
-        let Some(worker) = self.workers.get(&id) else { return false };
-        worker.link.shared().is_some_and(|end| end.expect_bell(worker.window.bell()))
+        !self.watched && self.workers.get(&id).is_some_and(|worker| self.expect_bell_of(worker))
+    }
+
+    fn expect_bell_of(&self, worker: &Worker) -> bool {
+        let bell = if self.each_rings { 0 } else { worker.window.bell() };
+        worker.link.shared().is_some_and(|end| end.expect_bell(bell))
     }
 
     /// Whether there may be answers for which no bell was to be rung, so that somebody has to look now and then.
@@ -518,9 +516,8 @@ impl Table {
     /// is worth a bell, and what waits behind these tasks goes to whoever is idle.
     pub(crate) fn nothing_was_there(&mut self, cx: &Context, fx: &mut Effects) -> bool {
         self.move_some(cx, true, fx);
-        let some = self.expect_bells(true);
         self.each_rings = true;
-        some
+        !self.watched && self.expect_bells()
     }
 }
 
