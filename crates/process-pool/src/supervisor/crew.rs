@@ -118,11 +118,12 @@ impl Supervisor {
             drop(state);
             match source {
                 Some(source) => self.handle(source),
-                None if looks => {
-                    self.look();
-                    self.help();
-                }
+                None if looks => self.look(),
                 None => {}
+            }
+            if looks {
+                // Whoever had something to leave relied on this thread to come by.
+                self.help();
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 let ((), fx) = self.change(|table, cx, _| table.expire(cx, Instant::now()));
