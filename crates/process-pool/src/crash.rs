@@ -58,6 +58,9 @@ const GROWTH_GAP: usize = 1024 * 1024;
 /// the alternate stack share it.
 const HANDLER_STACK: usize = 64 * 1024;
 
+/// So close to where the kernel has put random bytes, there is nothing but the main thread's stack.
+const NEAR_TOP: usize = 64 * 1024;
+
 /// From `siginfo.h`, missing in the `libc` crate: nothing is mapped at the address.
 const SEGV_MAPERR: c_int = 1;
 
@@ -250,7 +253,15 @@ impl ThreadStack {
         // SAFETY: takes a number, returns a number.
         let random = unsafe { libc::getauxval(libc::AT_RANDOM) };
         let random = usize::try_from(random).unwrap_or(0);
-        let (low, high, guard) = match bounds_of_current_thread() {
+        let local = 0_u8;
+        let depth = random.wrapping_sub((&raw const local).addr());
+        let bounds = if random != 0 && depth < NEAR_TOP && stack_limit().is_some() {
+            // For the main thread glibc reads `/proc`, which takes long; and with a limit the upper end is enough.
+            Ok((random, random, 0))
+        } else {
+            bounds_of_current_thread()
+        };
+        let (low, high, guard) = match bounds {
             Ok(bounds) => bounds,
             // For the main thread glibc reads `/proc`. Without it, only the upper end is known, nearly.
             Err(error) if error.kind() == io::ErrorKind::NotFound && random != 0 => {

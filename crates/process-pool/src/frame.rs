@@ -36,6 +36,10 @@ const FIELDS_MAX: u64 = 256;
 /// How much is read at once, and how much room is made for a body before its first byte is there.
 const CHUNK: usize = 64 * 1024;
 
+/// How much is read at once at first: more than processes have to say when they start. Many never say more, and each page
+/// that they touch is memory and time.
+const FIRST_CHUNK: usize = 512;
+
 /// What a frame is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -326,7 +330,8 @@ pub(crate) enum Read {
 /// Makes frames out of bytes as they come.
 #[derive(Default)]
 pub(crate) struct Decoder {
-    /// `CHUNK` bytes, once there was something to read; what was read ahead is in `start..end`.
+    /// `FIRST_CHUNK` bytes once there was something to read, and `CHUNK` once that was not enough; what was read ahead is in
+    /// `start..end`.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -428,7 +433,9 @@ impl Decoder {
             }
         }
         if self.buffer.is_empty() {
-            self.buffer = vec![0; CHUNK];
+            self.buffer = vec![0; FIRST_CHUNK];
+        } else if self.end == self.buffer.len() {
+            self.buffer.resize(CHUNK, 0);
         }
         // Less than a header is left, or nothing, since a body takes all that there is.
         self.buffer.copy_within(self.start..self.end, 0);

@@ -59,6 +59,8 @@ fn read_optional_call(mut fields: Fields<'_>) -> Result<Option<Call>, ProtocolEr
 /// What a worker has to know before its first task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Configure {
+    /// The pool's. A worker of another executable believes nothing of this.
+    pub(crate) build_id: [u8; BUILD_ID_LENGTH],
     /// How many bytes of stack tasks have.
     pub(crate) stack_size: u64,
     /// Whether tasks come through shared memory, whose descriptor travels with the frame.
@@ -70,15 +72,18 @@ pub(crate) struct Configure {
 impl Configure {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let frame = FrameBuilder::new(Kind::Configure, 0)
+            .array(self.build_id)
             .u64(self.stack_size)
             .u8(self.shared_memory.into());
         write_optional_call(frame, self.initializer.as_ref()).finish()
     }
 
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, ProtocolError> {
+    /// Reads it, and checks that it is from a process of the same executable.
+    pub(crate) fn decode(frame: &Frame, image: &Image) -> Result<Self, ProtocolError> {
         let mut fields = Fields(&frame.body);
+        let build_id = own_build_id(&mut fields, image)?;
         let (stack_size, shared_memory) = (fields.u64()?, fields.u8()? != 0);
-        Ok(Self { stack_size, shared_memory, initializer: read_optional_call(fields)? })
+        Ok(Self { build_id, stack_size, shared_memory, initializer: read_optional_call(fields)? })
     }
 }
 
@@ -94,6 +99,8 @@ pub(crate) enum Method {
 /// What the fork server has to know before it starts the first worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Prepare {
+    /// The pool's. A server of another executable believes nothing of this.
+    pub(crate) build_id: [u8; BUILD_ID_LENGTH],
     pub(crate) method: Method,
     /// What is to be done once, for all workers.
     pub(crate) preload: Option<Call>,
@@ -105,18 +112,20 @@ impl Prepare {
             Method::Fork => 1,
             Method::Execute => 2,
         };
-        let frame = FrameBuilder::new(Kind::Prepare, 0).u8(method);
+        let frame = FrameBuilder::new(Kind::Prepare, 0).array(self.build_id).u8(method);
         write_optional_call(frame, self.preload.as_ref()).finish()
     }
 
-    pub(crate) fn decode(frame: &Frame) -> Result<Self, ProtocolError> {
+    /// Reads it, and checks that it is from a process of the same executable.
+    pub(crate) fn decode(frame: &Frame, image: &Image) -> Result<Self, ProtocolError> {
         let mut fields = Fields(&frame.body);
+        let build_id = own_build_id(&mut fields, image)?;
         let method = match fields.u8()? {
             1 => Method::Fork,
             2 => Method::Execute,
             other => return Err(ProtocolError(format!("start method {other}"))),
         };
-        Ok(Self { method, preload: read_optional_call(fields)? })
+        Ok(Self { build_id, method, preload: read_optional_call(fields)? })
     }
 }
 
@@ -174,12 +183,23 @@ impl Hello {
             )));
         }
         if hello.build_id != image.build_id() {
-            return Err(ProtocolError(
-                "it is another executable than this program: the file was replaced".to_owned(),
-            ));
+            return Err(other_executable());
         }
         Ok(hello)
     }
+}
+
+fn other_executable() -> ProtocolError {
+    let what = "it is another executable than this program: the file was replaced";
+    ProtocolError(what.to_owned())
+}
+
+fn own_build_id(
+    fields: &mut Fields<'_>,
+    image: &Image,
+) -> Result<[u8; BUILD_ID_LENGTH], ProtocolError> {
+    let build_id = fields.array()?;
+    if build_id == image.build_id() { Ok(build_id) } else { Err(other_executable()) }
 }
 
 /// Writes down why a task failed, or a worker could not be made ready.

@@ -120,7 +120,7 @@ impl Inbox {
         loop {
             match self.read(MsgFlags::empty())? {
                 Read::Frame(frame) if frame.kind == Kind::Prepare => {
-                    return Ok(Prepare::decode(&frame)?);
+                    return Ok(Prepare::decode(&frame, image)?);
                 }
                 Read::Frame(frame) => return Err(unexpected(&frame).into()),
                 Read::Pending => {}

@@ -251,11 +251,17 @@ impl Supervisor {
 
     /// Starts the server and the crew, if they are not there yet.
     fn open(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if state.crew.size == 0 {
-            self.hire(state)?;
-        }
         if !state.table.has_started() {
+            // The server takes longest to be ready, and all else is done meanwhile.
             state.table.start_server(&self.cx)?;
+        }
+        if state.crew.size == 0 {
+            if let Err(error) = self.hire(state) {
+                state.table.abandon_server(&self.cx);
+                return Err(error);
+            }
+            // One does not do for long, see `WAITING_MAX`. Without it, another is hired with the first result.
+            drop(self.hire(state));
         }
         Ok(())
     }

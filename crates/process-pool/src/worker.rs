@@ -178,7 +178,7 @@ impl Connection {
         if frame.kind != Kind::Configure {
             return Err(unexpected(&frame).into());
         }
-        Ok(Configure::decode(&frame)?)
+        Ok(Configure::decode(&frame, image)?)
     }
 
     /// Runs the initializer, then tasks until it is told to leave. Returns what to exit with.

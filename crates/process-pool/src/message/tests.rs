@@ -23,17 +23,37 @@ fn frame(bytes: &[u8]) -> Frame {
 fn setups_cross() {
     let call =
         Call { site: CallSite { trampoline: 77, function: 0 }, argument: b"argument".to_vec() };
+    let image = Image::get().unwrap();
+    let build_id = image.build_id();
     for initializer in [None, Some(call)] {
         let configure = Configure {
+            build_id,
             stack_size: 4096,
             shared_memory: initializer.is_some(),
             initializer: initializer.clone(),
         };
-        assert_eq!(Configure::decode(&frame(&configure.encode())).unwrap(), configure);
+        assert_eq!(Configure::decode(&frame(&configure.encode()), image).unwrap(), configure);
         for method in [Method::Fork, Method::Execute] {
-            let prepare = Prepare { method, preload: initializer.clone() };
-            assert_eq!(Prepare::decode(&frame(&prepare.encode())).unwrap(), prepare);
+            let prepare = Prepare { build_id, method, preload: initializer.clone() };
+            assert_eq!(Prepare::decode(&frame(&prepare.encode()), image).unwrap(), prepare);
         }
+    }
+}
+
+/// What is in them are places in the executable.
+#[test]
+fn setups_from_another_executable_are_refused() {
+    let image = Image::get().unwrap();
+    let mut build_id = image.build_id();
+    build_id[0] ^= 1;
+    let prepare = Prepare { build_id, method: Method::Fork, preload: None };
+    let configure =
+        Configure { build_id, stack_size: 4096, shared_memory: false, initializer: None };
+    for error in [
+        Prepare::decode(&frame(&prepare.encode()), image).unwrap_err(),
+        Configure::decode(&frame(&configure.encode()), image).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("another executable"), "{error}");
     }
 }
 
@@ -121,12 +141,17 @@ proptest! {
         builder.body().extend_from_slice(&body);
         let frame = frame(&builder.finish());
         let _outcome = decode_failure(&frame);
-        let _outcome = Configure::decode(&frame);
-        let _outcome = Prepare::decode(&frame);
         let _outcome = Signal::decode(&frame);
         let _outcome = Ending::decode(&frame);
         let _outcome = LastWords::decode(&frame);
-        let _outcome = Hello::decode(&frame, Image::get().unwrap());
+        let image = Image::get().unwrap();
+        let _outcome = Hello::decode(&frame, image);
+        let setup = [&image.build_id()[..], &frame.body[..]].concat();
+        let setup = Frame { kind: frame.kind, id: frame.id, body: setup };
+        for frame in [&frame, &setup] {
+            let _outcome = Configure::decode(frame, image);
+            let _outcome = Prepare::decode(frame, image);
+        }
         prop_assert!(frame.body.len() + HEADER_SIZE >= HEADER_SIZE);
     }
 }

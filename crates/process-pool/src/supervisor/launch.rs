@@ -120,7 +120,11 @@ pub(crate) fn server(cx: &Context, id: u64) -> io::Result<(Arc<Link>, ServerProc
     let pidfd = sys::pidfd_open(Pid::from_raw(child.id().cast_signed()))
         .ok()
         .filter(|pidfd| cx.reactor.watch(pidfd.as_fd(), Source::Process(id)).is_ok());
-    let prepare = Prepare { method: cx.config.method, preload: cx.config.preload.clone() };
+    let prepare = Prepare {
+        build_id: cx.image.build_id(),
+        method: cx.config.method,
+        preload: cx.config.preload.clone(),
+    };
     link.send(&cx.reactor, Arc::new(prepare.encode()), Vec::new());
     Ok((link, ServerProcess { child, pidfd }))
 }

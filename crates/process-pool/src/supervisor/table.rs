@@ -140,12 +140,31 @@ pub(super) struct Worker {
     pub(super) last_words: Option<LastWords>,
 }
 
+impl Worker {
+    /// Whether nothing was heard of it yet, and nobody counts on it.
+    fn is_unborn(&self) -> bool {
+        matches!(self.phase, Phase::Starting { greeted: false }) && self.window.is_empty()
+    }
+}
+
 struct Server {
     id: u64,
     link: Arc<Link>,
     process: ServerProcess,
     phase: ServerPhase,
     deadline: Option<Instant>,
+}
+
+impl Server {
+    /// Whether it may be asked for workers. It forks them when it is ready, and need not be already: the sooner it is asked,
+    /// the sooner they are there. But while it runs what is to be preloaded, nothing is sent to it.
+    fn takes_orders(&self, cx: &Context) -> bool {
+        match self.phase {
+            ServerPhase::Starting { .. } => cx.config.preload.is_none(),
+            ServerPhase::Ready => true,
+            ServerPhase::Leaving | ServerPhase::Gone { .. } => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -403,7 +422,7 @@ impl Table {
                 return;
             }
             let outcome = match &self.server {
-                Some(server) if server.phase == ServerPhase::Ready => self.start_worker(cx),
+                Some(server) if server.takes_orders(cx) => self.start_worker(cx),
                 Some(_) => return,
                 None => self.start_server(cx),
             };
@@ -423,6 +442,14 @@ impl Table {
         Ok(())
     }
 
+    /// Ends the server that has just been started, as there is nobody to look after it.
+    pub(crate) fn abandon_server(&mut self, cx: &Context) {
+        let Some(mut server) = self.server.take() else { return };
+        cx.reactor.forget(server.link.as_fd());
+        server.process.reap(&cx.reactor);
+        self.started = false;
+    }
+
     fn start_worker(&mut self, cx: &Context) -> io::Result<()> {
         let id = self.new_id();
         let Some(server) = &self.server else { return Ok(()) };
@@ -431,6 +458,7 @@ impl Table {
         let shared_memory = link.shared().map(|end| end.region().as_fd().try_clone_to_owned());
         let shared_memory: Vec<_> = shared_memory.transpose()?.into_iter().collect();
         let configure = Configure {
+            build_id: cx.image.build_id(),
             stack_size: cx.config.stack_size as u64,
             shared_memory: !shared_memory.is_empty(),
             initializer: cx.config.initializer.clone(),
@@ -487,6 +515,14 @@ impl Table {
 
     /// Lets everything end, one after the other: tasks, workers, the server.
     fn wind_up(&mut self, cx: &Context) {
+        if let Some(Server { phase: ServerPhase::Starting { .. }, .. }) = self.server
+            && self.workers.values().all(Worker::is_unborn)
+        {
+            // The server may never come to fork them. If it has, they are killed with it.
+            for id in self.worker_ids() {
+                self.remove(cx, id);
+            }
+        }
         for id in self.worker_ids() {
             let waits = |worker: &Worker| {
                 matches!(worker.phase, Phase::Idle { .. } | Phase::Starting { .. })
@@ -715,7 +751,10 @@ impl Table {
                 self.dispose(&mut worker, &died, fx);
             }
             // If the server is gone, that is one failure, however many workers it was starting.
-            Phase::Starting { .. } if self.has_lost_its_server() => self.stats.worker_deaths += 1,
+            Phase::Starting { .. } if self.has_lost_its_server() => {
+                // It may have been forked, or not.
+                self.stats.worker_deaths += u64::from(worker.pid.is_some());
+            }
             Phase::Starting { .. } if !matches!(worker.verdict, Some(Verdict::Stopped)) => {
                 self.stats.worker_deaths += 1;
                 self.start_failed(cx, "workers die before they are ready", died, fx);

@@ -262,7 +262,8 @@ impl Table {
         }
     }
 
-    /// Moves some of what was sent ahead to a worker that is idle, if there is enough of it, or `at_once`.
+    /// Moves some of what was sent ahead to a worker that is idle, if there is enough of it or it waits for a task that takes
+    /// long, or `at_once`.
     pub(crate) fn move_some(&mut self, cx: &Context, at_once: bool, fx: &mut Effects) {
         while self.ahead > 0
             && let Some(&idle) = self.idle.last()
@@ -271,7 +272,11 @@ impl Table {
             let Some((_, worker)) = busiest else { return };
             let (ahead, link) = (worker.window.ahead(), Arc::clone(&worker.link));
             let Some(end) = link.shared() else { return };
-            if ahead == 0 || !at_once && end.cost().saturating_mul(ahead as u64) < MOVE_NANOS {
+            // What it costs is a guess from what was before. A task that runs for long proves it wrong.
+            let takes_long = || {
+                end.cost().saturating_mul(ahead as u64) >= MOVE_NANOS || worker.window.is_overdue()
+            };
+            if ahead == 0 || !(at_once || takes_long()) {
                 return;
             }
             let (taken, cancelled) = worker.window.take_back(end, ahead.div_ceil(2));

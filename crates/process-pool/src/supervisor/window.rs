@@ -112,6 +112,12 @@ impl Window {
         }
     }
 
+    /// Whether the first has been running for longer than all that is here was to take.
+    pub(super) fn is_overdue(&self) -> bool {
+        let began = self.entries.front().and_then(|first| first.began);
+        began.is_some_and(|began| began.elapsed().as_nanos() > u128::from(WINDOW_NANOS))
+    }
+
     /// How many were sent ahead and not taken back.
     pub(super) fn ahead(&self) -> usize {
         self.entries.iter().filter(|sent| matches!(sent.hold, Hold::Ahead(_))).count()

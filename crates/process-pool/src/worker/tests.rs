@@ -31,7 +31,9 @@ impl Conversation {
         let mut conversation = Self { transport, decoder: Decoder::default(), worker };
         let hello = conversation.hear(Kind::Hello);
         Hello::decode(&hello, Image::get().unwrap()).unwrap();
-        conversation.say(&Configure { stack_size: 0, shared_memory: false, initializer }.encode());
+        let build_id = Image::get().unwrap().build_id();
+        let configure = Configure { build_id, stack_size: 0, shared_memory: false, initializer };
+        conversation.say(&configure.encode());
         conversation
     }
 
@@ -143,7 +145,8 @@ fn an_initializer_comes_first() {
 
 #[test]
 fn nonsense_ends_the_conversation() {
-    let prepare = Prepare { method: Method::Fork, preload: None }.encode();
+    let build_id = Image::get().unwrap().build_id();
+    let prepare = Prepare { build_id, method: Method::Fork, preload: None }.encode();
     for nonsense in [&b"GET / HTTP/1.1\r\nHost: localhost\r\n"[..], &prepare] {
         let mut worker = Conversation::begin(1 << 20, None);
         worker.hear(Kind::Ready);
