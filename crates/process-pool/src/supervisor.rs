@@ -426,8 +426,10 @@ impl Supervisor {
             let deadline = state.table.deadline(&self.cx);
             let mut until = deadline;
             let looks = state.table.may_have_silent_answers();
+            // Also if it was woken to look and there is nothing to be looked for any more; or nobody would be woken when there
+            // is again.
+            state.crew.looks = looks;
             if looks {
-                state.crew.looks = true;
                 let next = Instant::now() + LOOK_INTERVAL;
                 until = Some(deadline.map_or(next, |deadline| deadline.min(next)));
             }
@@ -505,8 +507,9 @@ impl Supervisor {
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
             drop(self.hire(&mut state));
-        } else if state.table.deadline(&self.cx).is_some() {
-            // This thread may have been the only one to know until when to wait.
+        } else if state.table.deadline(&self.cx).is_some() || state.table.may_have_silent_answers()
+        {
+            // This thread may have been the only one to know until when to wait, or to look.
             self.cx.reactor.wake();
         }
     }
