@@ -65,7 +65,7 @@ fn loom_bell_vs_silence() {
 }
 
 /// The bell is for the second of two answers, and moved there while the first may be on its way: whether that rings or not,
-/// nobody waits for ever. Defends `set_bell` before `send`, not after it.
+/// nobody waits for ever.
 #[test]
 fn loom_bell_vs_send_ahead() {
     model(|| {

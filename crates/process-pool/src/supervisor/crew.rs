@@ -101,14 +101,17 @@ impl Supervisor {
             self.waiting.store(state.crew.waiting, Ordering::Relaxed);
             let deadline = state.table.deadline(&self.cx);
             let mut until = deadline;
-            let looks = state.table.may_have_silent_answers();
+            let looks =
+                state.table.may_have_silent_answers() && !self.looker.load(Ordering::Relaxed);
             if looks {
                 LOOKS.set(true);
-                state.crew.looks = true;
                 self.looker.store(true, Ordering::Relaxed);
                 let next = Instant::now() + LOOK_INTERVAL;
                 until = Some(deadline.map_or(next, |deadline| deadline.min(next)));
             }
+            // Also if it was woken to look and there is nothing to be looked for any more; or nobody would be woken when there
+            // is again.
+            state.crew.looks = self.looker.load(Ordering::Relaxed);
             state.crew.until = until;
             drop(state);
             let source = self.cx.reactor.wait(until);
