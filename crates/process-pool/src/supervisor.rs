@@ -861,8 +861,11 @@ fn answers(end: &PoolEnd<Region>, bytes: &[u8]) -> Result<Vec<Answer>, String> {
 }
 
 impl Remote for Supervisor {
-    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> bool {
-        std::process::id() == self.pid && lock(&self.state).table.revoke(task, cancel)
+    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> Option<bool> {
+        if std::process::id() != self.pid {
+            return Some(false);
+        }
+        lock(&self.state).table.revoke(task, cancel)
     }
 
     fn has_started(&self, task: FutureId) -> bool {
