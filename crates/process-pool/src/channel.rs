@@ -474,3 +474,6 @@ impl Patience {
         false
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -215,3 +215,6 @@ fn map(fd: BorrowedFd<'_>, offset: u64, length: usize, protection: i32) -> io::R
     }
     NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

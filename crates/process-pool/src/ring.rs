@@ -171,3 +171,6 @@ impl Consumer {
         ring.head.0.store(self.head, Ordering::Release);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
