@@ -181,6 +181,7 @@ impl SentTask {
 
     /// The task as it was before it was sent, because the worker has not started it and will not. `None` if it was
     /// cancelled.
+    #[must_use = "a task that is dropped fails its future"]
     pub fn take_back(self) -> Option<Task> {
         self.erased.take_back().then(|| Task { erased: Arc::clone(&self.erased) })
     }

@@ -14,7 +14,7 @@ fn ends() -> Ends {
 
 fn frame(kind: Kind, id: u64, length: usize) -> Vec<u8> {
     let mut frame = FrameBuilder::new(kind, id);
-    frame.body().extend((0..length).map(|at| (at as u64 * 31 + id) as u8));
+    frame.body().extend((0..length).map(|at| (at as u64 * 31 + id).to_le_bytes()[0]));
     frame.finish()
 }
 
@@ -35,7 +35,7 @@ fn frames_of_all_lengths_go_both_ways() {
     let lengths = (0..200).chain((200..INLINE_MAX).step_by(977)).chain(INLINE_MAX - 9..=INLINE_MAX);
     for (id, length) in (1..).zip(lengths) {
         let task = frame(Kind::Task, id, length);
-        let slot = (id % WINDOW_MAX as u64) as u32;
+        let slot = u32::try_from(id % WINDOW_MAX as u64).unwrap();
         assert!(pool.send_task(&task, id, slot).unwrap());
         let mut body = Vec::new();
         let header = worker.next(&mut body, &mut no_bell()).unwrap();
@@ -58,15 +58,14 @@ fn a_whole_window_is_on_its_way() {
     for length in [0, 100, 400, INLINE_MAX] {
         let (pool, mut worker) = ends();
         let mut sent = 0;
-        while sent < WINDOW_MAX as u64 {
-            let task = frame(Kind::Task, sent + 1, length);
-            if !pool.send_task(&task, sent + 1, sent as u32).unwrap() {
+        for (slot, id) in (0..).zip(1..=WINDOW_MAX as u64) {
+            if !pool.send_task(&frame(Kind::Task, id, length), id, slot).unwrap() {
                 break;
             }
-            sent += 1;
+            sent = id;
         }
         let fit = RING_BYTES / (words_for(HEADER_SIZE) + words_for(length)) / WORD_SIZE;
-        assert_eq!(sent as usize, fit.min(WINDOW_MAX), "{length}");
+        assert_eq!(sent, fit.min(WINDOW_MAX) as u64, "{length}");
         pool.set_bell(sent.div_ceil(2));
         let mut bells = 0;
         for id in 1..=sent {

@@ -46,7 +46,7 @@ fn long_bodies_go_both_ways() {
     let region = region();
     let other = worker(&region);
     let pattern = |length: usize, step: usize| -> Vec<u8> {
-        (0..length).map(|at| (at * step) as u8).collect()
+        (0..length).map(|at| (at * step).to_le_bytes()[0]).collect()
     };
     for length in [1, 20_000, 5 << 20, 4095, 4096, 4097, 0] {
         let (task, answer) = (pattern(length, 3), pattern(length, 5));
