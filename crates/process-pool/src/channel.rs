@@ -89,7 +89,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new() -> Self {
         let shared = Self {
             layout: Line(AtomicU64::new(0)),

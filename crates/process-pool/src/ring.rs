@@ -52,7 +52,7 @@ pub(crate) fn words_for(bytes: usize) -> usize {
 }
 
 impl Ring {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new() -> Self {
         Self {
             tail: Line(AtomicU64::new(0)),
