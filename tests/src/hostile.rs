@@ -188,13 +188,23 @@ impl Memory {
         let offset = places[random.index(places.len())] + random.below(self.words as u64 * 8);
         let offset = offset.cast_signed();
         let hole = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        // SAFETY: none of them touches memory that the compiler knows of.
-        unsafe {
-            match random.below(4) {
-                0 => drop(libc::ftruncate(self.fd, random.below(1 << 20).cast_signed())),
-                1 => drop(libc::fallocate(self.fd, hole, 0, self.words as i64 * 8)),
-                2 => drop(libc::fallocate(self.fd, 0, offset, 4096)),
-                _ => drop(libc::pwrite(self.fd, bytes.as_ptr().cast(), bytes.len(), offset)),
+        match random.below(4) {
+            0 => {
+                // SAFETY: takes integers.
+                unsafe { libc::ftruncate(self.fd, random.below(1 << 20).cast_signed()) };
+            }
+            1 => {
+                let all = (self.words * 8).cast_signed() as i64;
+                // SAFETY: takes integers; no memory that the compiler knows of is in there.
+                unsafe { libc::fallocate(self.fd, hole, 0, all) };
+            }
+            2 => {
+                // SAFETY: takes integers.
+                unsafe { libc::fallocate(self.fd, 0, offset, 4096) };
+            }
+            _ => {
+                // SAFETY: the bytes are there.
+                unsafe { libc::pwrite(self.fd, bytes.as_ptr().cast(), bytes.len(), offset) };
             }
         }
     }

@@ -24,7 +24,25 @@ mod process_pool {
     use concurrent_futures_process_pool::{Builder, ProcessPoolExecutor, StartMethod};
     use concurrent_futures_tests::{arena, delays, guarded};
 
-    const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn];
+    /// How workers are started, and by which way tasks travel.
+    #[derive(Clone, Copy, Debug)]
+    struct Setup {
+        method: StartMethod,
+        shared_memory: bool,
+    }
+
+    /// The start is the same whichever the way is, so that not all combinations are needed.
+    const SETUPS: [Setup; 3] = [
+        Setup { method: StartMethod::ForkServer, shared_memory: true },
+        Setup { method: StartMethod::Spawn, shared_memory: true },
+        Setup { method: StartMethod::ForkServer, shared_memory: false },
+    ];
+
+    impl Setup {
+        fn builder(self, max_workers: usize) -> Builder {
+            builder(max_workers).start_method(self.method).shared_memory(self.shared_memory)
+        }
+    }
 
     static ALONE: RwLock<()> = RwLock::new(());
 

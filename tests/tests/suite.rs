@@ -24,10 +24,15 @@ mod suite {
     use concurrent_futures_process_pool::{ProcessPoolExecutor, StartMethod};
     use concurrent_futures_tests::{MinimalExecutor, WireExecutor, arena};
 
-    fn processes(method: StartMethod, max_workers: usize) -> ProcessPoolExecutor {
+    fn processes(
+        method: StartMethod,
+        shared_memory: bool,
+        max_workers: usize,
+    ) -> ProcessPoolExecutor {
         ProcessPoolExecutor::builder()
             .max_workers(max_workers)
             .start_method(method)
+            .shared_memory(shared_memory)
             // Where tasks find gates and lists.
             .env(arena::VARIABLE, arena::path())
             // The panics of tasks are expected.
@@ -37,11 +42,15 @@ mod suite {
     }
 
     fn forked(max_workers: usize) -> ProcessPoolExecutor {
-        processes(StartMethod::ForkServer, max_workers)
+        processes(StartMethod::ForkServer, true, max_workers)
     }
 
     fn spawned(max_workers: usize) -> ProcessPoolExecutor {
-        processes(StartMethod::Spawn, max_workers)
+        processes(StartMethod::Spawn, true, max_workers)
+    }
+
+    fn over_sockets(max_workers: usize) -> ProcessPoolExecutor {
+        processes(StartMethod::ForkServer, false, max_workers)
     }
 
     fn pool(max_workers: usize) -> ThreadPoolExecutor {
@@ -65,5 +74,7 @@ mod suite {
         process_fork_1:has,   lacks, has,   has,   lacks, |run| run(forked(1));
         process_fork_3:has,   has,   has,   has,   lacks, |run| run(forked(3));
         process_spawn_2:   has,   has,   has,   has,   lacks, |run| run(spawned(2));
+        process_socket_1: has, lacks, has,   has,   lacks, |run| run(over_sockets(1));
+        process_socket_3: has, has,   has,   has,   lacks, |run| run(over_sockets(3));
     }
 }

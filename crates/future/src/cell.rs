@@ -122,12 +122,18 @@ impl Header {
         self.word.send()
     }
 
-    /// Cancels a future that was sent and is taken back for that. `None` if it was not cancelled here; by then it may not
-    /// be sent any more.
-    fn cancel_sent(&self) -> Option<Snapshot> {
+    /// Cancels a future that was sent and is taken back for that.
+    fn cancel_sent(&self) -> CancelSent {
         let mut won = None;
-        self.remote()?.revoke(self.id(), &mut || won = self.word.sent_to_cancelled());
-        won
+        let Some(remote) = self.remote() else { return CancelSent::TooLate };
+        let revoked = remote.revoke(self.id(), &mut || won = self.word.sent_to_cancelled());
+        match (won, revoked) {
+            (Some(before), _) => CancelSent::Won(before),
+            // Whether it is sent now says nothing: it may have been taken back when the pool was asked, and sent elsewhere
+            // since.
+            (None, None) => CancelSent::Again,
+            (None, Some(_)) => CancelSent::TooLate,
+        }
     }
 
     /// Starts a future that was sent.
@@ -341,6 +347,15 @@ impl Side {
     }
 }
 
+/// What came of trying to cancel a future that was sent.
+enum CancelSent {
+    Won(Snapshot),
+    /// A worker has it, or nobody can be asked.
+    TooLate,
+    /// It was taken back, or has ended, meanwhile.
+    Again,
+}
+
 /// A cell seen without the type of its value.
 pub(crate) trait AnyCell: Send + Sync {
     fn header(&self) -> &Header;
@@ -406,11 +421,9 @@ impl dyn AnyCell + '_ {
                 Cancel::Already => return true,
                 Cancel::TooLate => return false,
                 Cancel::Sent => match header.cancel_sent() {
-                    Some(before) => break before,
-                    // A worker has it.
-                    None if header.snapshot().is_sent() => return false,
-                    // It was taken back, or has ended, meanwhile.
-                    None => {}
+                    CancelSent::Won(before) => break before,
+                    CancelSent::TooLate => return false,
+                    CancelSent::Again => {}
                 },
             }
         };

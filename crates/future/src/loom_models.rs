@@ -20,6 +20,7 @@ mod cancelling;
 mod dropping;
 mod registering;
 mod results;
+mod sent;
 mod several;
 mod tasks;
 mod workers;

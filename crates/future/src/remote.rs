@@ -23,8 +23,9 @@ use crate::{id::FutureId, worker::PoolId};
 /// None of its methods may be called with a lock held that it takes itself.
 pub trait Remote: Send + Sync {
     /// Sees to it that no worker starts a task that was [sent](crate::PackagedTask::send), if that is still possible; and
-    /// if so, calls `cancel`, before anything else may happen to the task. True if it has called it.
-    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> bool;
+    /// if so, calls `cancel`, before anything else may happen to the task. True if it has called it; `None` if the task is
+    /// not sent at the moment, because it was taken back or has ended.
+    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> Option<bool>;
 
     /// Whether a worker has started a task that was [sent](crate::PackagedTask::send).
     fn has_started(&self, task: FutureId) -> bool;

@@ -104,7 +104,7 @@ const _: () = {
 };
 
 impl Shared {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new() -> Self {
         let shared = Self {
             layout: Line(AtomicU64::new(0)),
@@ -489,3 +489,6 @@ impl Patience {
         false
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -47,8 +47,7 @@ unsafe impl Sync for Region {}
 impl Region {
     /// A new one. `None` where it cannot be: on kernels without, or if files must not be that long.
     pub(crate) fn create() -> io::Result<Option<Self>> {
-        // Beyond the limit there would be a signal rather than an error.
-        if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| soft < FILE_SIZE) {
+        if is_beyond_limit(FILE_SIZE) {
             return Ok(None);
         }
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
@@ -88,6 +87,10 @@ impl Region {
     }
 
     fn put(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+        // The limit may be another than it was.
+        if is_beyond_limit(offset + bytes.len() as u64) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         while !bytes.is_empty() {
             match pwrite(&self.fd, bytes, offset.cast_signed()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -205,6 +208,12 @@ impl Drop for Body {
     }
 }
 
+/// Whether files must not be that long. Writing beyond the limit would be a signal, which ends the process, rather than an
+/// error.
+fn is_beyond_limit(length: u64) -> bool {
+    getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| soft < length)
+}
+
 fn map(fd: BorrowedFd<'_>, offset: u64, length: usize, protection: i32) -> io::Result<NonNull<()>> {
     let (shared, offset) = (libc::MAP_SHARED, offset.cast_signed());
     let null = std::ptr::null_mut();
@@ -215,3 +224,6 @@ fn map(fd: BorrowedFd<'_>, offset: u64, length: usize, protection: i32) -> io::R
     }
     NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -52,7 +52,7 @@ pub(crate) fn words_for(bytes: usize) -> usize {
 }
 
 impl Ring {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new() -> Self {
         Self {
             tail: Line(AtomicU64::new(0)),
@@ -171,3 +171,6 @@ impl Consumer {
         ring.head.0.store(self.head, Ordering::Release);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

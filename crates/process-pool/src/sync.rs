@@ -58,7 +58,7 @@ pub(crate) struct Futex {
 
 impl Futex {
     /// In memory that is shared, all-zero bytes do as well.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new() -> Self {
         Self {
             word: AtomicU32::new(0),

@@ -71,3 +71,19 @@ fn no_processes_in_mid_run() {
 fn no_threads_in_mid_run() {
     processes("threads-in-mid-run");
 }
+
+fn file_size(when: &'static str) {
+    for method in METHODS {
+        run("limit", method, when);
+    }
+}
+
+#[test]
+fn no_long_files_at_the_start() {
+    file_size("file-size-at-start");
+}
+
+#[test]
+fn no_long_files_in_mid_run() {
+    file_size("file-size-in-mid-run");
+}

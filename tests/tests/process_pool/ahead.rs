@@ -5,7 +5,6 @@
 //! have taken, and may be nothing on a machine that is busy. As a rule, all of it is.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -184,7 +183,7 @@ fn shutting_down_runs_what_was_sent_ahead() {
 #[test]
 fn a_death_costs_nothing_that_was_sent_ahead() {
     fn pass_and_abort(gate: u64) {
-        let _ = pass(gate);
+        assert_eq!(pass(gate), gate);
         std::process::abort();
     }
 
@@ -241,34 +240,53 @@ fn a_death_among_what_was_sent_ahead() {
     });
 }
 
-/// No worker is sent more than it may do, also when tasks are moved to it.
+/// Tasks that were sent ahead are moved to a worker that may do fewer than there are: it does no more than it may.
 #[test]
-fn no_worker_does_more_than_it_may() {
+fn no_worker_is_given_more_than_it_may_do() {
+    const TASKS_MAX: u64 = 10;
+
+    /// Takes so long that its worker is not sent anything ahead.
+    fn slow_pid(_: ()) -> u32 {
+        thread::sleep(3 * delays::poll());
+        std::process::id()
+    }
+
     beside(|| {
-        const TASKS_MAX: usize = 10;
-        let pool = builder(3).max_tasks_per_child(TASKS_MAX as u64).build().unwrap();
-        let gate = Gate::closed();
-        let mut counts = BTreeMap::<u32, usize>::new();
-        // A worker at the gate, behind which there are tasks to be moved.
-        let long: Vec<_> = (0..5)
-            .map(|_| {
-                let futures: Vec<_> = (0..40).map(|_| pool.submit(own_pid, ()).unwrap()).collect();
-                let long = pool.submit(pass, gate.key()).unwrap();
-                for future in futures {
-                    *counts.entry(future.result().unwrap()).or_default() += 1;
-                }
-                if counts.len() > 8 {
-                    gate.open();
-                }
-                long
-            })
-            .collect();
-        gate.open();
-        for long in long {
-            long.result().unwrap();
+        let pool = builder(2).max_tasks_per_child(TASKS_MAX).build().unwrap();
+        let gates = [Gate::closed(), Gate::closed(), Gate::closed()];
+        let [first, second, third] = gates.each_ref().map(|gate| pass_at(gate.key()));
+        // While one worker is at a gate, the other gets to be known for short tasks.
+        let waiting = first(&pool);
+        gates[0].wait_for_arrivals(1);
+        let quick = pool.submit(own_pid, ()).unwrap().result().unwrap();
+        assert_eq!(pool.submit(own_pid, ()).unwrap().result().unwrap(), quick);
+        gates[0].open();
+        waiting.result().unwrap();
+        // The one that was busy last is the first to be sent something. It is left with three, one of which is at a gate.
+        let mut pids = Vec::new();
+        for _ in 0..TASKS_MAX - 4 {
+            pids.push(pool.submit(slow_pid, ()).unwrap().result().unwrap());
         }
-        assert!(counts.values().all(|&count| count <= TASKS_MAX), "{counts:?}");
+        let slow = pids[0];
+        let waiting = [second(&pool), third(&pool)];
+        gates[1].wait_for_arrivals(1);
+        gates[2].wait_for_arrivals(1);
+        // Sent ahead to the worker that is quick, which is at a gate as well, and moved when the other is idle.
+        let futures: Vec<_> = (0..6).map(|_| pool.submit(own_pid, ()).unwrap()).collect();
+        gates[1].open();
+        pids.extend(futures.into_iter().map(|future| future.result().unwrap()));
+        gates[2].open();
+        for future in waiting {
+            future.result().unwrap();
+        }
+        // Both of its gates included.
+        let done = 2 + pids.iter().filter(|pid| **pid == slow).count() as u64;
+        assert!(done <= TASKS_MAX, "{done}");
     });
+}
+
+fn pass_at(gate: u64) -> impl Fn(&ProcessPoolExecutor) -> Future<u64> {
+    move |pool| pool.submit(pass, gate).unwrap()
 }
 
 /// Callbacks may do anything, and a thread that waits for a result may hold any lock: so it runs none, although it may be
@@ -330,10 +348,10 @@ fn whoever_stops_looking_has_the_bells_rung() {
     beside(|| {
         let pool = pool(2);
         thread::scope(|scope| {
-            for thread in 0..6 {
+            for thread in 0..8 {
                 let pool = &pool;
                 scope.spawn(move || {
-                    for n in 0..400 {
+                    for n in 0..2000 {
                         let value = pool.submit(double, thread + n).unwrap().result().unwrap();
                         assert_eq!(value, 2 * (thread + n));
                     }

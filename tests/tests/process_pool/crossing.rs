@@ -6,7 +6,7 @@ use concurrent_futures::{Crossing, Refusal, TaskError, local};
 use concurrent_futures_tests::functions::double;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::{METHODS, beside, builder, own_pid, pool};
+use super::{SETUPS, beside, builder, own_pid, pool};
 
 /// Fails in this process, on its way out or on its way in.
 #[derive(Debug)]
@@ -185,8 +185,8 @@ fn p31_values_of_any_size_cross() {
 #[test]
 fn p22_fifty_thousand_tasks_at_once() {
     beside(|| {
-        for method in METHODS {
-            let pool = builder(2).start_method(method).build().unwrap();
+        for setup in SETUPS {
+            let pool = setup.builder(2).build().unwrap();
             let futures: Vec<_> = (0..25_000).map(|n| pool.submit(double, n).unwrap()).collect();
             for (n, future) in (0..).zip(futures) {
                 assert_eq!(future.result().unwrap(), 2 * n);

@@ -17,7 +17,7 @@ use concurrent_futures_tests::{
     registry,
 };
 
-use super::{METHODS, alone, beside, builder, faults::death, leaks::Baseline, pool, wait_until};
+use super::{SETUPS, alone, beside, builder, faults::death, leaks::Baseline, pool, wait_until};
 
 /// A pool whose workers all wait at the gate, and what is queued behind them.
 fn occupied(
@@ -68,10 +68,10 @@ fn p28_a_stopped_fork_server_does_not_hold_up_the_end() {
 #[test]
 fn f133_p17_stopping_fails_what_runs_and_cancels_what_is_queued() {
     alone(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             for (stop, signal) in STOPS {
                 let gate = Gate::closed();
-                let (baseline, choices) = Baseline::take(builder(2).start_method(method));
+                let (baseline, choices) = Baseline::take(setup.builder(2));
                 let (pool, running, queued) = occupied(choices, &gate);
                 stop(&pool);
                 assert!(queued.iter().all(Future::cancelled));
@@ -142,10 +142,10 @@ fn f134_stopping_when_there_is_nothing_to_stop() {
 #[test]
 fn f134_stopping_while_starting() {
     alone(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             for (stop, _) in STOPS {
                 let gate = Gate::closed();
-                let (baseline, choices) = Baseline::take(builder(2).start_method(method));
+                let (baseline, choices) = Baseline::take(setup.builder(2));
                 let set_up = |gate: u64| registry::reach::<Gate>(gate).pass();
                 let pool = choices.clone().initializer(set_up, gate.key()).build().unwrap();
                 let futures: Vec<_> = (0..5).map(|n| pool.submit(double, n).unwrap()).collect();
@@ -240,13 +240,13 @@ fn f133_nothing_is_started_after_stopping() {
 #[test]
 fn f136_shutdown_in_all_forms() {
     alone(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             for cancel in [false, true] {
                 for how in [Shutdown::no_wait(), Shutdown::timeout(delays::moment())] {
                     let waits = how != Shutdown::no_wait();
                     let how = if cancel { how.cancel_futures() } else { how };
                     let gate = Gate::closed();
-                    let (baseline, choices) = Baseline::take(builder(2).start_method(method));
+                    let (baseline, choices) = Baseline::take(setup.builder(2));
                     let (pool, running, queued) = occupied(choices, &gate);
                     assert_eq!(pool.shutdown_with(how).is_err(), waits);
                     check_refusal(&pool);
@@ -369,8 +369,8 @@ fn p38_a_drop_while_panicking_cancels() {
 #[test]
 fn f127_p18_cancelling_at_any_moment() {
     beside(|| {
-        for method in METHODS {
-            let pool = builder(2).start_method(method).build().unwrap();
+        for setup in SETUPS {
+            let pool = setup.builder(2).build().unwrap();
             let log = concurrent_futures_tests::functions::Log::new();
             let write = concurrent_futures_tests::functions::write;
             let mut expected = Vec::new();

@@ -4,14 +4,14 @@
 use std::error::Error;
 
 use concurrent_futures::{BrokenExecutor, Crossing, Future, Refusal, TaskError};
-use concurrent_futures_process_pool::{ProcessPoolExecutor, StartMethod};
+use concurrent_futures_process_pool::ProcessPoolExecutor;
 use concurrent_futures_tests::{
     Gate,
     functions::{double, pass},
 };
 
 use super::{
-    METHODS, alone, builder,
+    SETUPS, Setup, alone, builder,
     faults::{
         FailsDecoding, FailsEncoding, Fault, death, fail_at_exit, fail_later, fail_while_replying,
     },
@@ -134,8 +134,8 @@ fn check_loss<R: std::fmt::Debug, T: std::fmt::Debug>(
     }
 }
 
-fn check_cell(method: StartMethod, fault: Fault, moment: Moment) {
-    let mut choices = builder(2).start_method(method);
+fn check_cell(setup: Setup, fault: Fault, moment: Moment) {
+    let mut choices = setup.builder(2);
     if moment == Moment::ShuttingDown {
         choices = choices.max_tasks_per_child(1);
     }
@@ -161,18 +161,18 @@ fn check_cell(method: StartMethod, fault: Fault, moment: Moment) {
 }
 
 fn check_moment(moment: Moment) {
-    for method in METHODS {
+    for setup in SETUPS {
         for fault in Fault::ALL {
-            announce(method, fault, moment);
-            check_cell(method, fault, moment);
+            announce(setup, fault, moment);
+            check_cell(setup, fault, moment);
         }
     }
 }
 
 /// So that a failure says where it was. Shown only if the test fails.
 #[expect(clippy::print_stdout, reason = "captured, and shown with a failure")]
-fn announce(method: StartMethod, fault: Fault, moment: impl std::fmt::Debug) {
-    println!("{method:?}, {fault:?}, {moment:?}");
+fn announce(setup: Setup, fault: Fault, moment: impl std::fmt::Debug) {
+    println!("{setup:?}, {fault:?}, {moment:?}");
 }
 
 macro_rules! moments {
@@ -223,10 +223,10 @@ fn check_broken(pool: &ProcessPoolExecutor, futures: Vec<Future<u64>>) -> Broken
 #[test]
 fn f128_p14_p15_faults_in_the_initializer() {
     alone(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             for fault in Fault::ALL {
-                announce(method, fault, "Initializing");
-                let choices = builder(2).start_method(method);
+                announce(setup, fault, "Initializing");
+                let choices = setup.builder(2);
                 let (baseline, choices) = Baseline::take(choices);
                 let pool = choices.try_initializer(Fault::happen, fault).build().unwrap();
                 let futures = (0..3).map(|n| pool.submit(double, n).unwrap()).collect();
@@ -258,7 +258,7 @@ fn f128_p14_p15_faults_in_the_initializer() {
 fn faults_while_preloading() {
     alone(|| {
         for fault in Fault::ALL {
-            announce(StartMethod::ForkServer, fault, "Preloading");
+            announce(SETUPS[0], fault, "Preloading");
             let (baseline, choices) = Baseline::take(builder(2));
             let pool = choices.try_preload(Fault::happen, fault).build().unwrap();
             let futures = (0..3).map(|n| pool.submit(double, n).unwrap()).collect();

@@ -17,7 +17,7 @@ use concurrent_futures_tests::{
     registry,
 };
 
-use super::{METHODS, alone, beside, builder, leaks::Baseline, own_pid, pool, wait_until};
+use super::{SETUPS, alone, beside, builder, leaks::Baseline, own_pid, pool, wait_until};
 
 /// A count in the worker's own memory.
 static STATE: AtomicU64 = AtomicU64::new(0);
@@ -50,8 +50,8 @@ fn f113_max_workers() {
 fn f114_p21_start_methods() {
     beside(|| {
         assert_eq!(StartMethod::default(), StartMethod::ForkServer);
-        for method in METHODS {
-            let pool = builder(1).start_method(method).build().unwrap();
+        for setup in SETUPS {
+            let pool = setup.builder(1).build().unwrap();
             let (pid, executable) = pool
                 .submit(|()| (std::process::id(), env::current_exe().unwrap()), ())
                 .unwrap()
@@ -68,8 +68,8 @@ fn f114_p21_start_methods() {
 #[test]
 fn f116_p34_workers_are_started_on_demand() {
     beside(|| {
-        for method in METHODS {
-            let pool = builder(3).start_method(method).build().unwrap();
+        for setup in SETUPS {
+            let pool = setup.builder(3).build().unwrap();
             assert_eq!(pool.stats().workers, 0);
             for n in 0..5 {
                 assert_eq!(pool.submit(double, n).unwrap().result().unwrap(), 2 * n);
@@ -91,8 +91,8 @@ fn f116_p34_workers_are_started_on_demand() {
 #[test]
 fn p34_prestart() {
     beside(|| {
-        for method in METHODS {
-            let pool = builder(3).start_method(method).build().unwrap();
+        for setup in SETUPS {
+            let pool = setup.builder(3).build().unwrap();
             pool.prestart(2).unwrap();
             wait_until(|| pool.stats().idle_workers == 2);
             pool.prestart(1).unwrap();
@@ -115,13 +115,13 @@ fn p34_prestart() {
 #[test]
 fn f128_the_initializer_runs_in_each_worker() {
     beside(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             let log = Log::new();
             let set_up = |(log, n): (u64, u64)| {
                 registry::reach::<Log>(log).push(n);
                 STATE.store(n, SeqCst);
             };
-            let choices = builder(2).start_method(method).initializer(set_up, (log.key(), 7));
+            let choices = setup.builder(2).initializer(set_up, (log.key(), 7));
             let pool = choices.build().unwrap();
             let gate = Gate::closed();
             let keys = [gate.key(), gate.key()];
@@ -188,9 +188,9 @@ fn f129_an_initializer_that_cannot_be_sent() {
 #[test]
 fn f130_f131_p27_max_tasks_per_child() {
     alone(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             for workers in [1, 2] {
-                let choices = builder(workers).start_method(method).max_tasks_per_child(3);
+                let choices = setup.builder(workers).max_tasks_per_child(3);
                 let (baseline, choices) = Baseline::take(choices);
                 let pool = choices.build().unwrap();
                 let futures: Vec<_> = (0..20).map(|_| pool.submit(own_pid, ()).unwrap()).collect();
@@ -267,8 +267,8 @@ fn f130_jitter() {
 #[test]
 fn idle_timeout() {
     beside(|| {
-        for method in METHODS {
-            let choices = builder(2).start_method(method).idle_timeout(delays::short());
+        for setup in SETUPS {
+            let choices = setup.builder(2).idle_timeout(delays::short());
             let pool = choices.build().unwrap();
             let first = pool.submit(own_pid, ()).unwrap().result().unwrap();
             wait_until(|| pool.stats().workers == 0);
@@ -301,9 +301,9 @@ fn environment_and_directory() {
     }
 
     beside(|| {
-        for method in METHODS {
-            let pool = builder(1)
-                .start_method(method)
+        for setup in SETUPS {
+            let pool = setup
+                .builder(1)
                 .env(VARIABLE, "a value")
                 .env_remove("PATH")
                 .current_dir("/")
@@ -311,7 +311,7 @@ fn environment_and_directory() {
                 .unwrap();
             let seen = pool.submit(look, ()).unwrap().result().unwrap();
             assert_eq!(seen, (Some("a value".to_owned()), false, PathBuf::from("/")));
-            let plain = builder(1).start_method(method).build().unwrap();
+            let plain = setup.builder(1).build().unwrap();
             let seen = plain.submit(look, ()).unwrap().result().unwrap();
             assert_eq!(seen, look(()));
             assert_eq!(seen.0, None);
@@ -364,8 +364,8 @@ fn preload_that_leaves_a_thread() {
 #[test]
 fn f135_state_persists_and_arguments_do_not() {
     beside(|| {
-        for method in METHODS {
-            let pool = builder(1).start_method(method).build().unwrap();
+        for setup in SETUPS {
+            let pool = setup.builder(1).build().unwrap();
             for n in 0..5 {
                 assert_eq!(pool.submit(add_to_state, 1).unwrap().result().unwrap(), n);
             }
@@ -400,8 +400,8 @@ fn f137_p33_pools_in_pools() {
     }
 
     alone(|| {
-        for method in METHODS {
-            let (baseline, choices) = Baseline::take(builder(2).start_method(method));
+        for setup in SETUPS {
+            let (baseline, choices) = Baseline::take(setup.builder(2));
             let pool = choices.build().unwrap();
             let sums = pool.map(sum_in_a_pool, [10, 20]).collect::<Result<Vec<_>, _>>();
             assert_eq!(sums.unwrap(), [90, 380]);

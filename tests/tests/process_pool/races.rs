@@ -11,7 +11,7 @@ use concurrent_futures_tests::{
 };
 
 use super::{
-    METHODS, beside, builder,
+    SETUPS, beside, builder,
     faults::{death, sockets},
     own_pid, pool, wait_until,
 };
@@ -38,8 +38,8 @@ fn p23_a_large_argument_is_sent_to_its_end() {
 #[test]
 fn p23_a_death_while_a_large_argument_is_sent() {
     beside(|| {
-        for method in METHODS {
-            let pool = builder(1).start_method(method).build().unwrap();
+        for setup in SETUPS {
+            let pool = setup.builder(1).build().unwrap();
             for _ in 0..10 {
                 let pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
                 stop(pid);
@@ -124,9 +124,9 @@ fn a_task_that_closes_the_connection() {
     }
 
     beside(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             for cut in [close_everything, shut_down] {
-                let pool = builder(1).start_method(method).build().unwrap();
+                let pool = setup.builder(1).build().unwrap();
                 match pool.submit_fn(cut, ()).unwrap().result() {
                     // What is in shared memory needs no descriptor.
                     Ok(result) => assert_eq!(result, 7),
@@ -195,9 +195,9 @@ fn the_death_of_the_fork_server_while_many_workers_start() {
 #[test]
 fn the_death_of_the_fork_server_while_tasks_run() {
     beside(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             let gate = Gate::closed();
-            let pool = builder(2).start_method(method).build().unwrap();
+            let pool = setup.builder(2).build().unwrap();
             let running: Vec<_> = (0..2).map(|_| pool.submit(pass, gate.key()).unwrap()).collect();
             gate.wait_for_arrivals(2);
             let queued = pool.submit(double, 4).unwrap();

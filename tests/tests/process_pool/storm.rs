@@ -17,7 +17,7 @@ use concurrent_futures_tests::{
     seed::{self, Random},
 };
 
-use super::{METHODS, alone, builder, leaks::Baseline, wait_until};
+use super::{SETUPS, alone, leaks::Baseline, wait_until};
 
 const TASKS: u64 = 3000;
 
@@ -34,9 +34,9 @@ fn double_at_leisure(n: u64) -> u64 {
 #[test]
 fn p14_p24_a_kill_storm() {
     alone(|| {
-        for method in METHODS {
+        for setup in SETUPS {
             let mut random = Random::new(seed::of_this_run());
-            let (baseline, choices) = Baseline::take(builder(4).start_method(method));
+            let (baseline, choices) = Baseline::take(setup.builder(4));
             let pool = choices.build().unwrap();
             let ended = Arc::new(AtomicUsize::new(0));
             let futures: Vec<_> = (0..TASKS)

@@ -18,19 +18,21 @@ fn flags(now: Snapshot) -> (bool, bool, bool) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum From {
     Pending,
+    Sent,
     Running,
     Cancelled,
     Finished,
     Failed,
 }
 
-const ALL: [From; 5] =
-    [From::Pending, From::Running, From::Cancelled, From::Finished, From::Failed];
+const ALL: [From; 6] =
+    [From::Pending, From::Sent, From::Running, From::Cancelled, From::Finished, From::Failed];
 
 impl From {
     fn reach(self, word: &StateWord) {
         match self {
             Self::Pending => {}
+            Self::Sent => assert!(word.send()),
             Self::Running => assert!(matches!(word.transition_to_running(), Start::Run(_))),
             Self::Cancelled => assert!(matches!(word.transition_to_cancelled(), Cancel::Won(_))),
             Self::Finished | Self::Failed => {
@@ -43,7 +45,7 @@ impl From {
 
     fn state(self) -> State {
         match self {
-            Self::Pending => State::Pending,
+            Self::Pending | Self::Sent => State::Pending,
             Self::Running => State::Running,
             Self::Cancelled => State::Cancelled,
             Self::Finished | Self::Failed => State::Finished,
@@ -94,6 +96,7 @@ fn states_and_flags_do_not_disturb_one_another() {
         assert_eq!(flags(now), expected(which), "{from:?} {which:b}");
         assert_eq!(now.is_done(), matches!(now.state(), State::Cancelled | State::Finished));
         assert_eq!(now.is_failed(), from == From::Failed);
+        assert_eq!(now.is_sent(), from == From::Sent);
         let taken = which & 8 != 0;
         assert_eq!(now.has_value(), from == From::Finished && !taken);
     });
@@ -109,7 +112,7 @@ fn start_wins_from_pending_alone() {
                 assert_eq!(word.load().state(), State::Running);
             }
             (From::Cancelled, Start::Cancelled) => {}
-            (From::Running | From::Finished | From::Failed, Start::Taken(state)) => {
+            (From::Sent | From::Running | From::Finished | From::Failed, Start::Taken(state)) => {
                 assert_eq!(state, from.state());
             }
             (from, _) => panic!("wrong answer from {from:?}"),
@@ -130,6 +133,7 @@ fn cancel_wins_from_pending_alone() {
                 assert_eq!(word.load().state(), State::Cancelled);
             }
             (From::Cancelled, Cancel::Already) => {}
+            (From::Sent, Cancel::Sent) => {}
             (From::Running | From::Finished | From::Failed, Cancel::TooLate) => {}
             (from, _) => panic!("wrong answer from {from:?}"),
         }
@@ -159,7 +163,7 @@ fn finish_answers_what_was_before_and_keeps_the_flags() {
 #[test]
 #[cfg(debug_assertions)]
 fn finish_of_what_was_never_started_is_a_bug() {
-    for from in [From::Pending, From::Cancelled, From::Finished] {
+    for from in [From::Pending, From::Sent, From::Cancelled, From::Finished] {
         let word = StateWord::new();
         from.reach(&word);
         let finish = std::panic::AssertUnwindSafe(|| word.transition_to_finished(false).state());
@@ -224,4 +228,43 @@ fn work_is_lent_out_while_pending_alone() {
         assert_eq!((word.load().state(), flags(word.load())), (from.state(), expected(which)));
         assert_eq!(matches!(word.transition_to_running(), Start::Run(_)), from == From::Pending);
     });
+}
+
+#[test]
+fn what_is_pending_is_sent_once() {
+    for_all_words(|from, which, word| {
+        assert_eq!(word.send(), from == From::Pending);
+        assert!(!word.send());
+        assert_eq!(word.load().state(), from.state());
+        assert_eq!(word.load().is_sent(), matches!(from, From::Pending | From::Sent));
+        assert_eq!(flags(word.load()), expected(which));
+    });
+}
+
+#[test]
+fn what_was_sent_leaves_that_once_and_keeps_the_flags() {
+    type Leave = fn(&StateWord) -> Option<Snapshot>;
+    let leaves: [(Leave, State); 3] = [
+        (StateWord::sent_to_running, State::Running),
+        (StateWord::sent_to_cancelled, State::Cancelled),
+        (StateWord::sent_to_pending, State::Pending),
+    ];
+    for (leave, state) in leaves {
+        for_all_words(|from, which, word| {
+            let before = leave(word);
+            assert_eq!(before.is_some(), from == From::Sent, "{from:?} to {state:?}");
+            if let Some(before) = before {
+                assert_eq!((before.state(), flags(before)), (State::Pending, expected(which)));
+            }
+            let now = if from == From::Sent { state } else { from.state() };
+            assert_eq!((word.load().state(), word.load().is_sent()), (now, false));
+            assert_eq!(flags(word.load()), expected(which));
+            for (again, _) in leaves {
+                assert!(again(word).is_none());
+            }
+            if now == State::Pending {
+                assert!(matches!(word.transition_to_cancelled(), Cancel::Won(_)));
+            }
+        });
+    }
 }

@@ -86,8 +86,11 @@ impl Supervisor {
 }
 
 impl Remote for Supervisor {
-    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> bool {
-        sys::process_id() == self.pid && lock(&self.state).table.revoke(task, cancel)
+    fn revoke(&self, task: FutureId, cancel: &mut dyn FnMut()) -> Option<bool> {
+        if sys::process_id() != self.pid {
+            return Some(false);
+        }
+        lock(&self.state).table.revoke(task, cancel)
     }
 
     fn has_started(&self, task: FutureId) -> bool {

@@ -214,24 +214,24 @@ impl Table {
 
     // Taking back.
 
-    /// Takes back the task of a future that is to be cancelled.
-    pub(crate) fn revoke(&mut self, id: FutureId, cancel: &mut dyn FnMut()) -> bool {
+    /// Takes back the task of a future that is to be cancelled. False if a worker has it, `None` if it was not sent ahead.
+    pub(crate) fn revoke(&mut self, id: FutureId, cancel: &mut dyn FnMut()) -> Option<bool> {
         if self.ahead == 0 {
-            return false;
+            return None;
         }
         for worker in self.workers.values_mut() {
             let Some(end) = worker.link.shared() else { continue };
             match worker.window.revoke(end, id, cancel) {
                 None => {}
-                Some(false) => return false,
+                Some(false) => return Some(false),
                 Some(true) => {
                     self.ahead -= 1;
                     self.stats.cancelled += 1;
-                    return true;
+                    return Some(true);
                 }
             }
         }
-        false
+        None
     }
 
     /// Whether a worker has started the task of this future, which was sent ahead.

@@ -21,6 +21,8 @@ pub(crate) fn limit(setup: &Setup<'_>) {
         "processes-at-replacement" => processes_at_replacement(setup),
         "processes-in-mid-run" => processes_in_mid_run(setup),
         "threads-in-mid-run" => threads_in_mid_run(setup),
+        "file-size-at-start" => file_size_at_start(setup),
+        "file-size-in-mid-run" => file_size_in_mid_run(setup),
         _ => setup.unknown(),
     }
     print("done");
@@ -208,4 +210,51 @@ fn processes_in_mid_run(setup: &Setup<'_>) {
     pool.prestart(2).expect("accepted");
     until(|| pool.stats().idle_workers == 2);
     pool.shutdown();
+}
+
+/// Longer than what goes through a ring.
+const LONG: usize = 100_000;
+
+fn long_answers(pool: &ProcessPoolExecutor) -> Result<(), TaskError> {
+    let future = pool.submit(|text: String| text + "!", "x".repeat(LONG)).expect("accepted");
+    assert_eq!(future.result()?.len(), LONG + 1);
+    Ok(())
+}
+
+/// How many workers this process shares memory with.
+fn shared() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").expect("this process has memory");
+    maps.lines().filter(|line| line.contains("memfd:worker")).count()
+}
+
+/// If files must not be as long as the one in memory, which takes no more than is written to it, there is none.
+fn file_size_at_start(setup: &Setup<'_>) {
+    let old = set(0, libc::RLIMIT_FSIZE, 1 << 30);
+    let pool = setup.builder().max_workers(1).build().expect("a pool");
+    answers(&pool);
+    long_answers(&pool).expect("no limit for what goes through a socket");
+    assert_eq!(shared(), 0);
+    set(0, libc::RLIMIT_FSIZE, old);
+    let other = setup.builder().max_workers(1).build().expect("a pool");
+    answers(&other);
+    assert_eq!(shared(), 1);
+}
+
+/// What is beyond the limit is an error of the task, and not a signal to this process or to the worker.
+fn file_size_in_mid_run(setup: &Setup<'_>) {
+    let limit_own = |soft: u64| set(0, libc::RLIMIT_FSIZE, soft);
+    let pool = setup.builder().max_workers(1).build().expect("a pool");
+    long_answers(&pool).expect("no limit yet");
+    assert_eq!(shared(), 1);
+    let old = limit_own(1 << 30);
+    let error = long_answers(&pool).expect_err("the argument is too long");
+    assert!(error.to_string().contains("no room"), "{error}");
+    answers(&pool);
+    limit_own(old);
+    long_answers(&pool).expect("no limit any more");
+    let limited = pool.submit(|soft: u64| set(0, libc::RLIMIT_FSIZE, soft), 1 << 30);
+    limited.expect("accepted").result().expect("the old limit");
+    let error = long_answers(&pool).expect_err("the result is too long");
+    assert!(error.to_string().contains("no room"), "{error}");
+    answers(&pool);
 }
