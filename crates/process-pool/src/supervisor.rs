@@ -228,7 +228,7 @@ impl Supervisor {
         let mut state = lock(&self.state);
         let refused = match refusal(&state.table) {
             Some(reason) => Some(reason),
-            None => self.open(&mut state).err().map(|error| Refusal::NoWorker(Arc::new(error))),
+            None => self.open(&mut state, 1).err().map(|error| Refusal::NoWorker(Arc::new(error))),
         };
         if let Some(reason) = refused {
             drop(state);
@@ -249,19 +249,17 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts the server and the crew, if they are not there yet.
-    fn open(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+    /// Starts the server and the crew, if they are not there yet, for so many workers.
+    fn open(self: &Arc<Self>, state: &mut State, workers: usize) -> io::Result<()> {
         if !state.table.has_started() {
             // The server takes longest to be ready, and all else is done meanwhile.
-            state.table.start_server(&self.cx)?;
+            state.table.start_server(&self.cx, workers > 0)?;
         }
-        if state.crew.size == 0 {
-            if let Err(error) = self.hire(state) {
-                state.table.abandon_server(&self.cx);
-                return Err(error);
-            }
-            // One does not do for long, see `WAITING_MAX`. Without it, another is hired with the first result.
-            drop(self.hire(state));
+        if state.crew.size == 0
+            && let Err(error) = self.hire(state)
+        {
+            state.table.abandon_server(&self.cx);
+            return Err(error);
         }
         Ok(())
     }
@@ -276,7 +274,7 @@ impl Supervisor {
         if let Some(reason) = refusal(&state.table) {
             return Err(reason);
         }
-        self.open(&mut state).map_err(|error| Refusal::NoWorker(Arc::new(error)))?;
+        self.open(&mut state, count).map_err(|error| Refusal::NoWorker(Arc::new(error)))?;
         state.table.prestart(count);
         state.table.advance(&self.cx, &mut fx);
         self.after_change(&mut state);

@@ -18,6 +18,7 @@ use std::{
 use crate::supervisor::{
     Links, State, Supervisor,
     effects::{Effects, Pending},
+    guest::pollers_max,
     link::lock,
 };
 
@@ -81,6 +82,14 @@ impl Supervisor {
     /// The life of a thread of the crew.
     pub(super) fn serve(self: Arc<Self>) {
         CREW_OF.set(self.address());
+        pollers_max();
+        {
+            let mut state = lock(&self.state);
+            if state.crew.size == 1 && !state.table.has_ended() {
+                // One does not do for long. Here, because whoever submits the first task has enough to do.
+                drop(self.hire(&mut state));
+            }
+        }
         loop {
             let mut state = lock(&self.state);
             self.stop_looking(&mut state);

@@ -134,7 +134,9 @@ impl Supervisor {
     /// False if there are as many threads that look as there may be.
     fn begin_polling(&self) -> bool {
         // Relaxed: the table's lock orders all that depends on it.
-        let more = |count| (count < pollers_max()).then_some(count + 1);
+        // The crew finds out how many there may be; until it has, there may be one.
+        let max = POLLERS_MAX.get().copied().unwrap_or(1);
+        let more = |count| (count < max).then_some(count + 1);
         // In one step: whoever were counted for a moment and then did not look would be taken for one who does by the last
         // that ends, which would leave the bells silent.
         if self.pollers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
@@ -161,8 +163,11 @@ impl Supervisor {
     }
 }
 
-/// Half of the cores: for each thread that looks there should be one for a worker.
-fn pollers_max() -> usize {
-    static MAX: OnceLock<usize> = OnceLock::new();
-    *MAX.get_or_init(|| thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
+static POLLERS_MAX: OnceLock<usize> = OnceLock::new();
+
+/// Half of the cores: for each thread that looks there should be one for a worker. It takes some reading in `/proc` and
+/// `/sys` to find out.
+pub(super) fn pollers_max() -> usize {
+    *POLLERS_MAX
+        .get_or_init(|| thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
 }

@@ -91,11 +91,22 @@ fn executable() -> io::Result<PathBuf> {
     })
 }
 
-/// Executes the fork server, and sends it what it has to know.
-pub(crate) fn server(cx: &Context, id: u64) -> io::Result<(Arc<Link>, ServerProcess)> {
+/// A connection to a fork server that is yet to be executed, with what it has to know on its way; and the server's end.
+pub(crate) fn server_link(cx: &Context, id: u64) -> io::Result<(Arc<Link>, OwnedFd)> {
     let (ours, theirs) = connection()?;
     let link = Arc::new(Link::new(ours, Source::Link(id), None));
     cx.reactor.watch(link.as_fd(), Source::Link(id))?;
+    let prepare = Prepare {
+        build_id: cx.image.build_id(),
+        method: cx.config.method,
+        preload: cx.config.preload.clone(),
+    };
+    link.send(&cx.reactor, Arc::new(prepare.encode()), Vec::new());
+    Ok((link, theirs))
+}
+
+/// Executes the fork server.
+pub(crate) fn server(cx: &Context, id: u64, theirs: OwnedFd) -> io::Result<ServerProcess> {
     let mut command = Command::new(executable()?);
     command.stdin(Stdio::from(theirs));
     if let Some(name) = std::env::args_os().next() {
@@ -120,13 +131,7 @@ pub(crate) fn server(cx: &Context, id: u64) -> io::Result<(Arc<Link>, ServerProc
     let pidfd = sys::pidfd_open(Pid::from_raw(child.id().cast_signed()))
         .ok()
         .filter(|pidfd| cx.reactor.watch(pidfd.as_fd(), Source::Process(id)).is_ok());
-    let prepare = Prepare {
-        build_id: cx.image.build_id(),
-        method: cx.config.method,
-        preload: cx.config.preload.clone(),
-    };
-    link.send(&cx.reactor, Arc::new(prepare.encode()), Vec::new());
-    Ok((link, ServerProcess { child, pidfd }))
+    Ok(ServerProcess { child, pidfd })
 }
 
 /// The pool's ends of a worker's connection and standard error, and the ends that are for the worker.

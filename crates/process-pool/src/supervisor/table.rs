@@ -156,15 +156,20 @@ struct Server {
 }
 
 impl Server {
-    /// Whether it may be asked for workers. It forks them when it is ready, and need not be already: the sooner it is asked,
-    /// the sooner they are there. But while it runs what is to be preloaded, nothing is sent to it.
+    /// Whether it may be asked for workers.
     fn takes_orders(&self, cx: &Context) -> bool {
         match self.phase {
-            ServerPhase::Starting { .. } => cx.config.preload.is_none(),
+            ServerPhase::Starting { .. } => takes_early_orders(cx),
             ServerPhase::Ready => true,
             ServerPhase::Leaving | ServerPhase::Gone { .. } => false,
         }
     }
+}
+
+/// Whether a server may be asked for workers before it has said that it is ready. It forks them when it is, and the sooner it
+/// is asked, the sooner they are there. But while it runs what is to be preloaded, nothing may be sent to it.
+fn takes_early_orders(cx: &Context) -> bool {
+    cx.config.preload.is_none()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -422,9 +427,12 @@ impl Table {
                 return;
             }
             let outcome = match &self.server {
-                Some(server) if server.takes_orders(cx) => self.start_worker(cx),
+                Some(server) if server.takes_orders(cx) => {
+                    let link = Arc::clone(&server.link);
+                    self.start_worker(cx, &link).map(drop)
+                }
                 Some(_) => return,
-                None => self.start_server(cx),
+                None => self.start_server(cx, true),
             };
             if let Err(error) = outcome {
                 self.start_failed(cx, "a worker could not be started", error, fx);
@@ -433,9 +441,26 @@ impl Table {
         }
     }
 
-    pub(crate) fn start_server(&mut self, cx: &Context) -> io::Result<()> {
+    /// Starts a server, and asks it for a worker if there is to be one.
+    ///
+    /// All that it is to do at first is sent before it is executed, and so is there when it looks, whatever else this thread
+    /// has to do, or waits for, meanwhile.
+    pub(crate) fn start_server(&mut self, cx: &Context, for_worker: bool) -> io::Result<()> {
         let id = self.new_id();
-        let (link, process) = launch::server(cx, id)?;
+        let (link, theirs) = launch::server_link(cx, id)?;
+        // If it cannot be, that is found out, and told, when it is asked for again.
+        let ordered = (for_worker && takes_early_orders(cx))
+            .then(|| self.start_worker(cx, &link).ok())
+            .flatten();
+        let process = match launch::server(cx, id, theirs) {
+            Ok(process) => process,
+            Err(error) => {
+                if let Some(worker) = ordered {
+                    self.remove(cx, worker);
+                }
+                return Err(error);
+            }
+        };
         let phase = ServerPhase::Starting { greeted: false };
         self.server = Some(Server { id, link, process, phase, deadline: None });
         self.started = true;
@@ -444,15 +469,18 @@ impl Table {
 
     /// Ends the server that has just been started, as there is nobody to look after it.
     pub(crate) fn abandon_server(&mut self, cx: &Context) {
+        for id in self.worker_ids() {
+            self.remove(cx, id);
+        }
         let Some(mut server) = self.server.take() else { return };
         cx.reactor.forget(server.link.as_fd());
         server.process.reap(&cx.reactor);
         self.started = false;
     }
 
-    fn start_worker(&mut self, cx: &Context) -> io::Result<()> {
+    /// Asks the server for a worker, and says which.
+    fn start_worker(&mut self, cx: &Context, server: &Link) -> io::Result<u64> {
         let id = self.new_id();
-        let Some(server) = &self.server else { return Ok(()) };
         let (link, stderr, fds) = launch::worker(cx, id)?;
         let start = FrameBuilder::new(Kind::Start, id).finish();
         let shared_memory = link.shared().map(|end| end.region().as_fd().try_clone_to_owned());
@@ -463,9 +491,8 @@ impl Table {
             shared_memory: !shared_memory.is_empty(),
             initializer: cx.config.initializer.clone(),
         };
-        let server_link = Arc::clone(&server.link);
         self.links_changed = true;
-        server_link.send(&cx.reactor, Arc::new(start), fds);
+        server.send(&cx.reactor, Arc::new(start), fds);
         link.send(&cx.reactor, Arc::new(configure.encode()), shared_memory);
         self.workers.insert(
             id,
@@ -484,7 +511,7 @@ impl Table {
                 last_words: None,
             },
         );
-        Ok(())
+        Ok(id)
     }
 
     /// Rule 4.
