@@ -449,9 +449,8 @@ impl Table {
         let id = self.new_id();
         let (link, theirs) = launch::server_link(cx, id)?;
         // If it cannot be, that is found out, and told, when it is asked for again.
-        let ordered = (for_worker && takes_early_orders(cx))
-            .then(|| self.start_worker(cx, &link).ok())
-            .flatten();
+        let order = for_worker && takes_early_orders(cx);
+        let ordered = order.then(|| self.start_worker(cx, &link).ok()).flatten();
         let process = match launch::server(cx, id, theirs) {
             Ok(process) => process,
             Err(error) => {
