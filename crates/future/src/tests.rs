@@ -4,6 +4,7 @@ mod auto_traits;
 mod errors;
 mod lists;
 mod panics;
+mod sent;
 mod size;
 mod state;
 mod time;

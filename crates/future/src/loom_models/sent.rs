@@ -95,8 +95,7 @@ fn loom_cancel_vs_start_sent() {
 }
 
 /// The task is taken back, and sent elsewhere, while it is cancelled. No worker starts it, so that it is cancelled whenever
-/// it is tried. Defends that the pool is believed, and not the word, as to whether a worker has it: the word may say that it
-/// was sent, and the pool that it was not, if it is sent anew between the two.
+/// it is tried. (Loom does not come to where it is sent anew after the pool was asked; a test in `tests/sent.rs` does.)
 #[test]
 fn loom_cancel_vs_move() {
     model(|| {

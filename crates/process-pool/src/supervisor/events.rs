@@ -12,7 +12,7 @@ use crate::{
         effects::{Body, Effects},
         link::{Link, lock},
         reactor::Source,
-        table::Answer,
+        traffic::Answer,
     },
     sys,
 };

@@ -46,6 +46,7 @@ use crate::{
         launch::{self, ServerProcess},
         link::{Link, Stderr},
         post_mortem::{Remains, post_mortem},
+        traffic::{Answer, out_of_turn},
         window::{Hold, Sent, Window},
     },
 };
@@ -101,17 +102,6 @@ pub(super) enum Phase {
     /// There is something in its window.
     Busy,
     Leaving,
-}
-
-/// What a worker has to say of a task.
-pub(crate) struct Answer {
-    pub(crate) kind: Kind,
-    pub(crate) id: u64,
-    pub(crate) body: Body,
-}
-
-pub(super) fn out_of_turn(kind: Kind, about: u64) -> ProtocolError {
-    ProtocolError(format!("a {kind:?} frame about {about} out of turn"))
 }
 
 /// Why the pool kills a worker.

@@ -12,11 +12,9 @@ use crate::{
     region::Region,
     supervisor::{
         Context,
-        effects::{Effects, Transfer},
+        effects::{Body, Effects, Transfer},
         link::Link,
-        table::{
-            ATTEMPTS_MAX, Answer, Phase, Queued, QueuedTask, Table, Verdict, Worker, out_of_turn,
-        },
+        table::{ATTEMPTS_MAX, Phase, Queued, QueuedTask, Table, Verdict, Worker},
         window::{Hold, Sent, TakenBack, Window},
     },
 };
@@ -24,6 +22,17 @@ use crate::{
 /// Tasks that were sent ahead are moved to an idle worker if what is left of them would take longer than this: about as long
 /// as it takes to wake that worker.
 const MOVE_NANOS: u64 = 50_000;
+
+/// What a worker has to say of a task.
+pub(crate) struct Answer {
+    pub(crate) kind: Kind,
+    pub(crate) id: u64,
+    pub(crate) body: Body,
+}
+
+pub(super) fn out_of_turn(kind: Kind, about: u64) -> ProtocolError {
+    ProtocolError(format!("a {kind:?} frame about {about} out of turn"))
+}
 
 impl Worker {
     /// How many tasks it may have at this moment.
