@@ -46,5 +46,18 @@ pub fn hang() -> Duration {
 /// Between two looks at something that cannot be waited for, such as the state of a thread.
 #[must_use]
 pub fn poll() -> Duration {
-    Duration::from_millis(1)
+    scaled(Duration::from_millis(1))
+}
+
+/// What a task takes that takes its time. Nothing depends on how long that is.
+#[must_use]
+pub fn task() -> Duration {
+    scaled(Duration::from_millis(2))
+}
+
+/// The moment number `n` of those that are `apart`, at which something happens in one round after the other. Any of them may
+/// come before or after anything else.
+#[must_use]
+pub fn moment_number(n: u64, apart: Duration) -> Duration {
+    scaled(apart.mul_f64(n as f64))
 }

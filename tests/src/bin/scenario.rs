@@ -11,9 +11,12 @@ use std::{
 };
 
 use concurrent_futures::{DropPolicy, Shutdown, ThreadPoolExecutor};
+use concurrent_futures_tests::delays;
 
 /// Long enough that a task which is waited for is told from one that is not.
-const TASK: Duration = Duration::from_millis(5);
+fn task() -> Duration {
+    2 * delays::task()
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(1).unwrap_or_default().as_str() {
@@ -22,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             pool.shutdown_with(Shutdown::no_wait()).expect("nothing to wait for");
         }),
         "detach-stuck" => stuck(DropPolicy::Detach),
-        "wait-for-stuck" => stuck(DropPolicy::WaitFor(TASK)),
+        "wait-for-stuck" => stuck(DropPolicy::WaitFor(task())),
         "static-stuck" => static_stuck(),
         "forget-at-end" => forget(),
         "submit-at-exit" => submit_at_exit(),
@@ -49,7 +52,7 @@ fn at_end(before: impl FnOnce(&ThreadPoolExecutor)) -> Result<(), Box<dyn Error>
     for n in 0..20 {
         drop(pool.submit(
             |n| {
-                thread::sleep(TASK);
+                thread::sleep(task());
                 print(&format!("task {n}"));
             },
             n,

@@ -9,7 +9,7 @@ use std::{
 
 use concurrent_futures::{InvalidMapOptions, MapOptions, Progress};
 use concurrent_futures_tests::{
-    Gate,
+    Gate, delays,
     drops::{DropCounter, Token},
     guarded, registry,
 };
@@ -69,7 +69,7 @@ fn p08_slow_calls_are_not_read_ahead_for() {
         let pool = pool(2);
         let read = Cell::new(0_usize);
         let slow = |n: u64| {
-            thread::sleep(std::time::Duration::from_millis(1));
+            thread::sleep(delays::task() / 2);
             n
         };
         let mut mapped = pool.map(slow, (0..).inspect(|_| read.set(read.get() + 1)));

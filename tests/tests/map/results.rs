@@ -260,7 +260,7 @@ fn p12_chunks_follow_the_calls() {
         let pool = pool(2);
         let call = |n: u64| {
             if n.is_multiple_of(1000) {
-                sleep(Duration::from_millis(2));
+                sleep(delays::task());
             }
             n
         };

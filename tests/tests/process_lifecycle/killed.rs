@@ -3,7 +3,7 @@
 
 use std::{thread, time::Duration};
 
-use concurrent_futures_tests::guarded;
+use concurrent_futures_tests::{delays, guarded};
 
 use super::{
     METHODS,
@@ -85,7 +85,7 @@ fn killed_while_starting() {
             for step in 0..20 {
                 let mut program = Program::start(["moment", method, "starting"]);
                 program.expect("there");
-                thread::sleep(Duration::from_micros(400 * step));
+                thread::sleep(delays::moment_number(step, Duration::from_micros(400)));
                 program.kill();
                 program.assert_gone();
             }
@@ -101,7 +101,7 @@ fn killed_while_many_workers_start() {
             for step in 0..10 {
                 let mut program = Program::start(["moment", method, "starting-many"]);
                 program.expect("there");
-                thread::sleep(Duration::from_millis(2 * step));
+                thread::sleep(delays::moment_number(step, Duration::from_millis(2)));
                 program.kill();
                 program.assert_gone();
             }

@@ -278,7 +278,7 @@ fn idle_timeout() {
             let gate = Gate::closed();
             let busy = pool.submit(pass, gate.key()).unwrap();
             gate.wait_for_arrivals(1);
-            std::thread::sleep(3 * delays::short());
+            std::thread::sleep(2 * delays::moment());
             assert!(busy.running());
             gate.open();
             busy.result().unwrap();

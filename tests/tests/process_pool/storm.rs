@@ -11,7 +11,6 @@ use std::{
 
 use concurrent_futures::{Future, TaskError};
 use concurrent_futures_tests::{
-    delays,
     functions::double,
     processes::{kill_fork_server, send_signal},
     seed::{self, Random},
@@ -50,16 +49,20 @@ fn p14_p24_a_kill_storm() {
                 })
                 .collect();
             let all_done = AtomicBool::new(false);
-            let killed = std::thread::scope(|scope| {
+            let (killed, last) = std::thread::scope(|scope| {
                 let killer = scope.spawn(|| {
                     let mut killed = 0;
+                    let mut last = Vec::new();
                     while !all_done.load(Ordering::SeqCst) {
                         let pids = pool.worker_pids();
                         if random.once_in(30) {
                             killed += usize::from(kill_fork_server(&pids));
+                            last = pids;
                         } else if !pids.is_empty() {
-                            send_signal(pids[random.index(pids.len())], libc::SIGKILL);
+                            let pid = pids[random.index(pids.len())];
+                            send_signal(pid, libc::SIGKILL);
                             killed += 1;
+                            last = vec![pid];
                         }
                         // Some tasks must come through, since workers that never get ready break the pool.
                         let before = ended.load(Ordering::SeqCst);
@@ -69,7 +72,7 @@ fn p14_p24_a_kill_storm() {
                                 || ended.load(Ordering::SeqCst) >= before + more
                         });
                     }
-                    killed
+                    (killed, last)
                 });
                 futures.iter().for_each(Future::wait);
                 all_done.store(true, Ordering::SeqCst);
@@ -88,7 +91,8 @@ fn p14_p24_a_kill_storm() {
                 }
             }
             assert!(lost < TASKS / 2, "{lost}");
-            std::thread::sleep(delays::poll());
+            // The last that was killed may be dying still, and would take the next task along.
+            wait_until(|| !pool.worker_pids().iter().any(|pid| last.contains(pid)));
             assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
             drop(pool);
             assert_eq!(ended.load(Ordering::SeqCst) as u64, TASKS);

@@ -274,10 +274,13 @@ fn check_shared(future: &SharedFuture<Output>) {
     }
 }
 
+/// Moments of the mix are so far apart.
+const MICROSECOND: Duration = Duration::from_micros(1);
+
 fn spend_time(random: &mut Random) {
     match random.below(8) {
         0 => thread::yield_now(),
-        1 => thread::sleep(Duration::from_micros(random.below(200))),
+        1 => thread::sleep(delays::moment_number(random.below(200), MICROSECOND)),
         2 => (0..random.below(2000)).for_each(|_| std::hint::spin_loop()),
         _ => {}
     }
@@ -342,7 +345,7 @@ fn round(random: &mut Random) {
         if random.once_in(3) {
             let (pool, mut random) = (Arc::clone(&pool), random.fork());
             scope.spawn(move || {
-                thread::sleep(Duration::from_micros(random.below(5000)));
+                thread::sleep(delays::moment_number(random.below(5000), MICROSECOND));
                 for _ in 0..2 {
                     // It may well run out of time.
                     drop(pool.shutdown_with(how(&mut random)));

@@ -14,7 +14,7 @@ use concurrent_futures::{
     Builder, ExecutorExt, Future, FutureId, MapOptions, Shutdown, TaskEnd, TaskError, TaskInfo,
     TaskObserver, ThreadPoolExecutor,
 };
-use concurrent_futures_tests::{Gate, events, guarded};
+use concurrent_futures_tests::{Gate, delays, events, guarded};
 
 use super::occupy;
 
@@ -65,15 +65,13 @@ fn observed(max_workers: usize) -> (ThreadPoolExecutor, Arc<Recorder>) {
 /// anybody can have the result.
 #[test]
 fn p47_an_observer_is_told_of_starts_and_ends() {
-    const AT_LEAST: Duration = Duration::from_millis(5);
-
     fn sleeps(duration: Duration) {
         std::thread::sleep(duration);
     }
 
     guarded(|| {
         let (pool, recorder) = observed(1);
-        let returns = pool.submit(sleeps, AT_LEAST).unwrap();
+        let returns = pool.submit(sleeps, delays::task()).unwrap();
         let panics: Future<()> = pool.spawn(|| panic!("for the observer")).unwrap();
         let ids = [returns.id(), panics.id()];
         returns.result().unwrap();
@@ -81,7 +79,7 @@ fn p47_an_observer_is_told_of_starts_and_ends() {
             [Seen::Start { id: ids[0], in_place: false }, Seen::End { id: ids[0], panic: None }];
         assert_eq!(recorder.seen()[..2], first);
         assert!(recorder.names.lock().unwrap()[0].ends_with("sleeps"));
-        assert!(recorder.durations.lock().unwrap()[0] >= AT_LEAST);
+        assert!(recorder.durations.lock().unwrap()[0] >= delays::task());
         let error = panics.result().unwrap_err();
         assert!(error.to_string().contains("panicked"), "{error}");
         let second = [

@@ -8,11 +8,10 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
 };
 
 use concurrent_futures::{TaskError, ThreadPoolExecutor, blocking, join};
-use concurrent_futures_tests::guarded;
+use concurrent_futures_tests::{delays, guarded};
 
 use super::pool;
 
@@ -104,10 +103,9 @@ fn a_worker_that_is_free_later_shares() {
 #[test]
 fn forks_that_wait_far_outside_are_shared() {
     const DEPTH: usize = 100;
-    const LEAF: Duration = Duration::from_millis(1);
     fn nest(depth: usize, owner: thread::ThreadId, elsewhere: &AtomicUsize) {
         let leaf = || {
-            thread::sleep(LEAF);
+            thread::sleep(delays::task() / 2);
             if thread::current().id() != owner {
                 elsewhere.fetch_add(1, Ordering::Relaxed);
             }

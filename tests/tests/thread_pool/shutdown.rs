@@ -110,7 +110,7 @@ fn f092_tasks_that_are_being_stolen_are_cancelled_as_well() {
             let (inner, holding) = (Arc::clone(&pool), share(&hold));
             let outer = pool
                 .spawn(move || {
-                    let short = || thread::sleep(delays::poll() / 5);
+                    let short = || thread::sleep(delays::task() / 10);
                     let futures: Vec<_> =
                         (0..20_000).map(|_| inner.spawn(short).unwrap()).collect();
                     holding.pass();

@@ -5,7 +5,6 @@ use std::{
     io::{BufRead, stdin},
     process::Command,
     thread,
-    time::Duration,
 };
 
 use concurrent_futures_process_pool::executor::future::{DeathCause, TaskError};
@@ -39,7 +38,7 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) {
 
 pub(crate) fn park() -> ! {
     loop {
-        thread::sleep(Duration::from_secs(1000));
+        thread::sleep(delays::long());
     }
 }
 
