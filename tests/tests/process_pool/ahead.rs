@@ -17,6 +17,7 @@ use concurrent_futures_process_pool::ProcessPoolExecutor;
 use concurrent_futures_tests::{
     Gate, delays,
     functions::{Log, double, pass, write, write_and_pass},
+    hostile::forge_claims,
     processes::send_signal,
     registry,
 };
@@ -45,6 +46,28 @@ fn blocked(gate: &Gate, key: u64) -> (ProcessPoolExecutor, Future<u64>) {
 
 fn write_all(pool: &ProcessPoolExecutor, log: u64) -> Vec<Future<u64>> {
     (0..AHEAD).map(|n| pool.submit(write, (log, n)).unwrap()).collect()
+}
+
+/// A worker that has written over the claims of what it was sent ahead keeps the pool from taking that back. It is not run by
+/// another worker, of a pool that was stopped.
+#[test]
+fn what_cannot_be_taken_back_does_not_run_after_the_end() {
+    beside(|| {
+        let (before, after, log) = (Gate::closed(), Gate::closed(), Log::new());
+        let pool = pool(1);
+        warm_up(&pool);
+        let first = pool.submit(forge_claims, (before.key(), after.key())).unwrap();
+        before.wait_for_arrivals(1);
+        let futures = write_all(&pool, log.key());
+        before.open();
+        after.wait_for_arrivals(1);
+        pool.kill_workers_with(Shutdown::wait()).unwrap();
+        assert!(first.result().is_err());
+        assert!(futures.into_iter().all(|future| future.result().is_err()));
+        assert_eq!(log.entries(), []);
+        let stats = pool.stats();
+        assert_eq!(stats.submitted, stats.succeeded + stats.failed + stats.cancelled, "{stats:?}");
+    });
 }
 
 /// What was sent ahead can be cancelled, and then never runs; the others run in the order in which they were submitted.
@@ -247,7 +270,7 @@ fn no_worker_is_given_more_than_it_may_do() {
 
     /// Takes so long that its worker is not sent anything ahead.
     fn slow_pid(_: ()) -> u32 {
-        thread::sleep(3 * delays::poll());
+        thread::sleep(delays::task());
         std::process::id()
     }
 

@@ -449,7 +449,9 @@ impl Table {
                 Hold::Revoked => continue,
                 Hold::Ahead(task) => {
                     self.ahead -= 1;
-                    if !started {
+                    // Of a pool that was stopped, those that are still here could not be taken back then, and are not to be
+                    // run by anybody else: what the worker has written over their claims was to no avail.
+                    if !started && !stopped {
                         match task.take_back() {
                             Some(task) => {
                                 moved.push(Queued { task: QueuedTask::Fresh(task), id, frame })
