@@ -258,7 +258,7 @@ impl Builder {
     /// Whether tasks and results travel in memory that the pool shares with each worker, which they do by default, or over a
     /// socket.
     ///
-    /// Without it, a task costs some twenty microseconds rather than about one, and no task is sent to a worker before that
+    /// Without it, a task costs some twenty microseconds rather than two or three, and no task is sent to a worker before that
     /// is free. Where the system has no such memory, or a limit on the size of files (`RLIMIT_FSIZE`) is in the way, it is not
     /// used whatever is said here.
     pub fn shared_memory(mut self, shared_memory: bool) -> Self {
