@@ -19,6 +19,7 @@
 //!
 //! Each has been seen to fail when a line that it defends was taken out. The comments name these lines by their function.
 
+mod backlog;
 mod bell;
 mod claims;
 mod ring;

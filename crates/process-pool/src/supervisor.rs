@@ -16,7 +16,6 @@
 //! ```
 
 use std::{
-    collections::VecDeque,
     io,
     num::NonZeroUsize,
     sync::{
@@ -41,6 +40,7 @@ use crate::{
     sys,
 };
 
+pub(crate) mod backlog;
 mod crew;
 mod effects;
 mod events;
@@ -53,8 +53,9 @@ mod table;
 mod traffic;
 mod window;
 
-use crew::{Backlog, Crew};
-use effects::Effects;
+use backlog::Backlog;
+use crew::Crew;
+use effects::{Effects, Work};
 use link::Link;
 pub(crate) use link::lock;
 use reactor::Reactor;
@@ -87,11 +88,7 @@ pub(crate) struct Supervisor {
     links: Mutex<Links>,
     /// How many threads look for answers in the place of the crew.
     pollers: AtomicUsize,
-    /// What guests have left to the crew.
-    deferred: Mutex<VecDeque<Effects>>,
-    backlog: Mutex<Backlog>,
-    /// One of the crew looks at all of this now and then.
-    looker: AtomicBool,
+    backlog: Backlog<Work>,
     /// How many of the crew wait for events, for a look without the lock.
     waiting: AtomicUsize,
     /// How many threads may be about to leave something to the crew, and whether the crew waits for them to end.
@@ -131,9 +128,7 @@ impl Supervisor {
             next_task: AtomicU64::new(1),
             links: Mutex::default(),
             pollers: AtomicUsize::new(0),
-            deferred: Mutex::default(),
-            backlog: Mutex::default(),
-            looker: AtomicBool::new(false),
+            backlog: Backlog::default(),
             waiting: AtomicUsize::new(0),
             guests: AtomicUsize::new(0),
             guests_are_awaited: AtomicBool::new(false),

@@ -1,19 +1,25 @@
-//! The one place that chooses between the real synchronisation types of the memory that two processes share, and loom's
-//! models of them.
+//! The one place that chooses between the real synchronisation types and loom's models of them, for what is modelled: the
+//! memory that two processes share, and the pool's backlog.
 //!
-//! The pool's own locks are the standard library's in both: what is modelled is what passes between the processes.
+//! The pool's other locks are the standard library's in both.
 
 #[cfg(not(loom))]
 pub(crate) use std::{
     hint::spin_loop,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    },
     thread::yield_now,
 };
 
 #[cfg(loom)]
 pub(crate) use loom::{
     hint::spin_loop,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    },
     thread::yield_now,
 };
 

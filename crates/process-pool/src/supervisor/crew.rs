@@ -8,7 +8,6 @@
 
 use std::{
     cell::Cell,
-    collections::VecDeque,
     io,
     sync::{Arc, atomic::Ordering},
     thread::{self, JoinHandle},
@@ -17,7 +16,7 @@ use std::{
 
 use crate::supervisor::{
     Links, State, Supervisor,
-    effects::{Effects, Pending},
+    effects::{Effects, Work},
     guest::pollers_max,
     link::lock,
 };
@@ -38,14 +37,6 @@ thread_local! {
 
     /// The supervisor that this thread is of the crew of, as an address that is only compared.
     static CREW_OF: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Completions that came together. Each may take the user's time, so all threads that are free take part in them.
-#[derive(Default)]
-pub(super) struct Backlog {
-    pub(super) completions: VecDeque<Pending>,
-    /// A thread was called to help and has not come yet.
-    pub(super) called: bool,
 }
 
 #[derive(Default)]
@@ -92,7 +83,11 @@ impl Supervisor {
         }
         loop {
             let mut state = lock(&self.state);
-            self.stop_looking(&mut state);
+            if self.stop_looking(&mut state) == Some(true) {
+                drop(state);
+                self.help();
+                continue;
+            }
             let has_ended = state.table.has_ended();
             if has_ended && !self.nothing_is_left() {
                 drop(state);
@@ -110,17 +105,15 @@ impl Supervisor {
             self.waiting.store(state.crew.waiting, Ordering::Relaxed);
             let deadline = state.table.deadline(&self.cx);
             let mut until = deadline;
-            let looks =
-                state.table.may_have_silent_answers() && !self.looker.load(Ordering::Relaxed);
+            let looks = state.table.may_have_silent_answers() && self.backlog.begin_looking();
             if looks {
                 LOOKS.set(true);
-                self.looker.store(true, Ordering::Relaxed);
                 let next = Instant::now() + LOOK_INTERVAL;
                 until = Some(deadline.map_or(next, |deadline| deadline.min(next)));
             }
             // Also if it was woken to look and there is nothing to be looked for any more; or nobody would be woken when there
             // is again.
-            state.crew.looks = self.looker.load(Ordering::Relaxed);
+            state.crew.looks = self.backlog.has_looker();
             state.crew.until = until;
             drop(state);
             let source = self.cx.reactor.wait(until);
@@ -148,9 +141,7 @@ impl Supervisor {
     pub(super) fn nothing_is_left(&self) -> bool {
         // In this order: whoever is not a guest any more has left what there was to leave.
         self.guests_are_awaited.store(true, Ordering::SeqCst);
-        self.guests.load(Ordering::SeqCst) == 0
-            && lock(&self.deferred).is_empty()
-            && lock(&self.backlog).completions.is_empty()
+        self.guests.load(Ordering::SeqCst) == 0 && self.backlog.is_empty()
     }
 
     /// Looks for answers for which no bell has rung.
@@ -190,7 +181,7 @@ impl Supervisor {
         self.leave_watch();
         fx.perform();
         if !several.is_empty() {
-            lock(&self.backlog).completions.extend(several);
+            self.backlog.add(several);
             self.work_off();
         }
     }
@@ -198,69 +189,48 @@ impl Supervisor {
     /// Makes sure that somebody waits for events, since the calling thread does not.
     pub(super) fn leave_watch(self: &Arc<Self>) {
         let mut state = lock(&self.state);
-        let looked = self.stop_looking(&mut state);
+        let stopped = self.stop_looking(&mut state);
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
             drop(self.hire(&mut state));
-        } else if looked || state.table.deadline(&self.cx).is_some() {
+            if stopped == Some(true) {
+                self.cx.reactor.wake();
+            }
+        } else if stopped.is_some() || state.table.deadline(&self.cx).is_some() {
             // This thread may have been the only one to know until when to wait, or to look now and then.
             self.cx.reactor.wake();
         }
     }
 
-    /// Says that this thread does not look for answers any more, if it did.
-    pub(super) fn stop_looking(&self, state: &mut State) -> bool {
-        let looked = LOOKS.replace(false);
-        if looked {
+    /// Says that this thread does not look any more, if it did: then whether somebody has relied on it, so that it is to help, or
+    /// to wake another.
+    fn stop_looking(&self, state: &mut State) -> Option<bool> {
+        LOOKS.replace(false).then(|| {
             state.crew.looks = false;
-            self.looker.store(false, Ordering::Relaxed);
-        }
-        looked
+            self.backlog.stop_looking()
+        })
     }
 
     /// Does what others have left to whoever comes.
     pub(super) fn help(self: &Arc<Self>) {
-        // This comes first. A guest that leaves something after the look at what was left, and finds that somebody has been
-        // called, would leave it to nobody.
-        let some = {
-            let mut backlog = lock(&self.backlog);
-            backlog.called = false;
-            !backlog.completions.is_empty()
-        };
-        let (fx, more) = {
-            let mut deferred = lock(&self.deferred);
-            (deferred.pop_front(), !deferred.is_empty())
-        };
-        if let Some(fx) = fx {
-            if more || some {
-                // This may take long, so somebody else has to see to the rest.
-                self.cx.reactor.wake();
-            }
-            self.perform(fx);
-        }
-        if some {
+        if self.backlog.come() {
             self.leave_watch();
             self.work_off();
         }
     }
 
-    /// Performs completions of the backlog until there are none.
-    pub(super) fn work_off(&self) {
+    /// Does what is in the backlog until there is nothing in it.
+    fn work_off(self: &Arc<Self>) {
         loop {
-            let next = {
-                let mut backlog = lock(&self.backlog);
-                let next = backlog.completions.pop_front();
-                if !backlog.completions.is_empty() && !backlog.called {
-                    // In case that this one takes long. If there is somebody who looks now and then, that will do.
-                    backlog.called = true;
-                    if !self.looker.load(Ordering::Relaxed) {
-                        self.cx.reactor.wake();
-                    }
-                }
-                next
-            };
-            let Some(next) = next else { return };
-            next.perform();
+            let (next, calls) = self.backlog.next();
+            if calls {
+                self.cx.reactor.wake();
+            }
+            match next {
+                Some(Work::One(pending)) => pending.perform(),
+                Some(Work::All(fx)) => self.perform(fx),
+                None => return,
+            }
         }
     }
 

@@ -66,6 +66,12 @@ impl Transfer {
     }
 }
 
+/// What is in the backlog.
+pub(crate) enum Work {
+    One(Pending),
+    All(Effects),
+}
+
 /// A completion by itself, for any thread of the crew.
 pub(crate) struct Pending {
     completion: Completion,
@@ -166,13 +172,15 @@ impl Effects {
     }
 
     /// Takes out all completions, if there are several.
-    pub(crate) fn take_completions(&mut self) -> Vec<Pending> {
+    pub(crate) fn take_completions(&mut self) -> Vec<Work> {
         if self.completions.len() < 2 {
             return Vec::new();
         }
         let bytes = Arc::new(std::mem::take(&mut self.bytes));
         let completions = std::mem::take(&mut self.completions).into_iter();
-        completions.map(|completion| Pending { completion, bytes: Arc::clone(&bytes) }).collect()
+        completions
+            .map(|completion| Work::One(Pending { completion, bytes: Arc::clone(&bytes) }))
+            .collect()
     }
 
     /// Completes what nobody has left a callback with, and keeps the rest.

@@ -14,7 +14,11 @@ use concurrent_futures_executor::future::{FutureId, Remote};
 
 use crate::{
     channel::{Patience, PoolEnd},
-    supervisor::{Supervisor, effects::Effects, link::lock},
+    supervisor::{
+        Supervisor,
+        effects::{Effects, Work},
+        link::lock,
+    },
     sys,
 };
 
@@ -55,14 +59,7 @@ impl Supervisor {
         if fx.is_empty() {
             return;
         }
-        let several = fx.take_completions();
-        if !fx.is_empty() {
-            lock(&self.deferred).push_back(fx);
-        }
-        let mut backlog = lock(&self.backlog);
-        backlog.completions.extend(several);
-        if !backlog.called {
-            backlog.called = true;
+        if self.backlog.leave([Work::All(fx)]) {
             self.cx.reactor.wake();
         }
     }
