@@ -45,4 +45,4 @@ pub use portable::{Portable, PortableFn};
 pub use shutdown::{DropPolicy, Shutdown, Wait};
 pub use task::Task;
 #[cfg(feature = "portable")]
-pub use task::{SentTask, StartedTask};
+pub use task::{DecodedTask, SentTask, StartedTask};

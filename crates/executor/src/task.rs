@@ -244,6 +244,14 @@ impl StartedTask {
         self.erased.complete_encoded(result);
     }
 
+    /// As [`complete_encoded`](Self::complete_encoded), by a thread that is not to run the callbacks of the future: if there may be
+    /// any, or somebody waits for it, or it fails, then what is left to be done is returned.
+    #[must_use = "what is returned is to be completed by another thread"]
+    pub fn complete_encoded_unwatched(self, result: &[u8]) -> Option<DecodedTask> {
+        let complete = Arc::clone(&self.erased).complete_encoded_unwatched(result)?;
+        Some(DecodedTask { complete, _task: self })
+    }
+
     /// Completes the future with `error`.
     pub fn fail(self, error: TaskError) {
         self.erased.fail_started(error);
@@ -292,6 +300,32 @@ impl fmt::Debug for StartedTask {
     }
 }
 
+/// A task that has its outcome, and whose future is still to be told.
+///
+/// Dropping it fails the future with [`TaskError::Abandoned`].
+#[cfg(feature = "portable")]
+#[must_use = "dropping a started task fails its future"]
+pub struct DecodedTask {
+    complete: Box<dyn FnOnce() + Send>,
+    /// Fails the future if it is dropped before.
+    _task: StartedTask,
+}
+
+#[cfg(feature = "portable")]
+impl DecodedTask {
+    /// Completes the future.
+    pub fn complete(self) {
+        (self.complete)();
+    }
+}
+
+#[cfg(feature = "portable")]
+impl fmt::Debug for DecodedTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecodedTask").finish_non_exhaustive()
+    }
+}
+
 trait ErasedTask: Send + Sync {
     fn run(&self) -> Ran;
     fn fail(&self, error: TaskError);
@@ -325,6 +359,12 @@ trait ErasedTask: Send + Sync {
     ) -> Result<(), concurrent_futures_future::CodecError>;
     #[cfg(feature = "portable")]
     fn complete_encoded(&self, result: &[u8]);
+    /// Returns how to complete it, if it has not done so.
+    #[cfg(feature = "portable")]
+    fn complete_encoded_unwatched(
+        self: Arc<Self>,
+        result: &[u8],
+    ) -> Option<Box<dyn FnOnce() + Send>>;
 }
 
 /// What a kind of work adds to being callable.
@@ -435,13 +475,29 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
 
     #[cfg(feature = "portable")]
     fn complete_encoded(&self, result: &[u8]) {
-        // Decoding runs the user's code too.
-        let outcome = concurrent_futures_future::Panic::catch(|| W::decode_result(result));
-        self.complete(match outcome {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(TaskError::Codec(error)),
-            Err(panic) => Err(TaskError::Panicked(panic)),
-        });
+        self.complete(decode::<W>(result));
+    }
+
+    #[cfg(feature = "portable")]
+    fn complete_encoded_unwatched(
+        self: Arc<Self>,
+        result: &[u8],
+    ) -> Option<Box<dyn FnOnce() + Send>> {
+        let outcome = match decode::<W>(result) {
+            Ok(value) => Ok(self.complete_unwatched(value).err()?),
+            // Nobody may be there to read it, and then it is reported, by the user's code.
+            Err(error) => Err(error),
+        };
+        Some(Box::new(move || self.complete(outcome)))
+    }
+}
+
+#[cfg(feature = "portable")]
+fn decode<W: TaskWork>(result: &[u8]) -> Result<W::Output, TaskError> {
+    // This runs the user's code, too.
+    match concurrent_futures_future::Panic::catch(|| W::decode_result(result)) {
+        Ok(decoded) => decoded.map_err(TaskError::Codec),
+        Err(panic) => Err(TaskError::Panicked(panic)),
     }
 }
 

@@ -559,6 +559,28 @@ impl<W: Send, T: Send> Running<'_, W, T> {
         unsafe { self.core.stage.take_work() }
     }
 
+    /// Ends the future with a value, if nobody waits for it or has left a callback; or else gives back what it was given.
+    pub(crate) fn finish_unwatched(self, value: T) -> Result<(), (Self, T)> {
+        let header = &self.core.header;
+        // SAFETY: as in `take_work`.
+        unsafe { self.core.stage.put_value(value) };
+        let Some(before) = header.word.transition_to_finished_unwatched() else {
+            // SAFETY: as in `take_work`; it still has not finished.
+            let value = unsafe { self.core.stage.take_value() };
+            let value = value.expect("it was put there just now");
+            return Err((self, value));
+        };
+        self.drop_unread_value(before);
+        Ok(())
+    }
+
+    fn drop_unread_value(&self, before: Snapshot) {
+        // Nobody will look at it, so what needs no destructor is left where it is.
+        if before.is_abandoned() && mem::needs_drop::<T>() {
+            drop_contained(|| self.core.drop_outcome());
+        }
+    }
+
     /// Ends the future.
     pub(crate) fn finish(self, outcome: Result<T, TaskError>) {
         let header = &self.core.header;
@@ -591,11 +613,8 @@ impl<W: Send, T: Send> Running<'_, W, T> {
             {
                 header.report_unread(error);
             }
-            // Nobody will look at the value, so what needs no destructor is left where it is.
-            None if before.is_abandoned() && mem::needs_drop::<T>() => {
-                drop_contained(|| self.core.drop_outcome());
-            }
-            _ => {}
+            Some(_) => {}
+            None => self.drop_unread_value(before),
         }
     }
 }

@@ -72,7 +72,8 @@ impl<W, T> Stage<W, T> {
 
     /// # Safety
     ///
-    /// The caller has set `TAKEN` on a future that had finished and on which it was not set.
+    /// The caller has set `TAKEN` on a future that had finished and on which it was not set; or has won `start` and not finished
+    /// yet.
     pub(crate) unsafe fn take_value(&self) -> Option<T> {
         self.0.with_mut(|content| {
             // SAFETY: by invariant 6 of the state word nobody else touches the content now.

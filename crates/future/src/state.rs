@@ -209,6 +209,22 @@ impl StateWord {
         before
     }
 
+    /// As `transition_to_finished` with a value, unless the waiter list may hold entries: then nothing changes, and the answer is
+    /// `None`. One step, so that whoever is not to run callbacks comes upon none that is added meanwhile.
+    pub(crate) fn transition_to_finished_unwatched(&self) -> Option<Snapshot> {
+        let mut now = self.0.load(Ordering::Relaxed);
+        while now & WAITERS == 0 {
+            debug_assert_eq!(Snapshot(now).state(), State::Running);
+            let after = now | FINISHED;
+            // Release: publishes the outcome.
+            match self.0.compare_exchange_weak(now, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(before) => return Some(Snapshot(before)),
+                Err(actual) => now = actual,
+            }
+        }
+        None
+    }
+
     /// Claims the value of a finished future; true for one caller at most.
     pub(crate) fn claim_value(&self) -> bool {
         // Acquire: pairs with the Release in `transition_to_finished`.

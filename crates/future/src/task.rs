@@ -137,6 +137,28 @@ impl<W: Work> PackagedTask<W> {
         running.finish(outcome);
     }
 
+    /// As [`complete`](Self::complete) with a value, by a thread that is not to run callbacks: if somebody waits for the future, or
+    /// has left a callback with it, nothing happens, and the value is returned.
+    ///
+    /// # Errors
+    ///
+    /// The value, if it is still to be completed with that.
+    pub fn complete_unwatched(&self, value: W::Output) -> Result<(), W::Output> {
+        let header = self.core.header();
+        if !header.take_back() {
+            drop_contained(|| drop(value));
+            return Ok(());
+        }
+        // SAFETY: as in `complete`.
+        let running = unsafe { self.core.resume() };
+        header.drop_surround();
+        drop_work(&running);
+        running.finish_unwatched(value).map_err(|(_running, value)| {
+            header.hand_out();
+            value
+        })
+    }
+
     /// Completes the future with `error` and drops the work undone, unless it was started or cancelled before.
     pub fn fail(&self, error: TaskError) {
         if let Ok(running) = self.core.start() {

@@ -348,6 +348,33 @@ fn a_task_that_is_started_here_and_completed_elsewhere() {
     });
 }
 
+/// For threads that are not to run callbacks.
+#[test]
+fn a_task_that_is_completed_unless_somebody_waits() {
+    guarded(|| {
+        let drops = Drops::new();
+        let (task, future) = PackagedTask::new(Call(|| unreachable!("it is done elsewhere")));
+        assert!(task.start());
+        assert!(task.complete_unwatched(drops.value()).is_ok());
+        // Not twice.
+        assert!(task.complete_unwatched(drops.value()).is_ok());
+        assert_eq!(drops.count(), 1);
+        drop(future.result().unwrap());
+        assert_eq!(drops.count(), 2);
+
+        let (task, future) = PackagedTask::new(Call(|| 1));
+        assert!(task.start());
+        let (sender, seen) = mpsc::channel();
+        future.add_done_callback(move |_| sender.send(thread::current().id()).unwrap());
+        let value = thread::scope(|scope| scope.spawn(|| task.complete_unwatched(5)).join());
+        assert_eq!(value.unwrap(), Err(5));
+        assert!(future.running());
+        task.complete(Ok(5));
+        assert_eq!(seen.recv().unwrap(), thread::current().id());
+        assert_eq!(future.result().unwrap(), 5);
+    });
+}
+
 #[test]
 fn a_task_is_completed_by_one_of_those_who_try() {
     guarded(|| {

@@ -38,6 +38,32 @@ fn loom_drop_vs_run() {
     });
 }
 
+/// The same for a task that is ended by a thread that runs no callbacks, or has begun to and gives the value to one that does.
+#[test]
+fn loom_drop_vs_end_by_one_who_runs_no_callbacks() {
+    model(|| {
+        let (captures, values) = (Count::default(), Count::default());
+        let (captured, value) = (captures.on_drop(), values.on_drop());
+        let (task, future) = PackagedTask::new(Call(move || -> super::OnDrop {
+            drop(captured);
+            unreachable!("it is done elsewhere")
+        }));
+        assert!(task.start());
+        let worker = thread::spawn({
+            let task = std::sync::Arc::clone(&task);
+            move || {
+                if let Err(value) = task.complete_unwatched(value) {
+                    task.complete(Ok(value));
+                }
+            }
+        });
+        future.add_done_callback(|_| {});
+        drop(future);
+        worker.join().unwrap();
+        assert_eq!((captures.get(), values.get()), (1, 1));
+    });
+}
+
 /// Whoever comes second reports the failure.
 #[test]
 fn loom_drop_vs_failure_is_reported_once() {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Count, model, poll, unpark, waiters};
+use super::{Call, Count, model, poll, unpark, waiters};
 use crate::{
-    CompletionSet, Progress, ReturnWhen,
+    CompletionSet, PackagedTask, Progress, ReturnWhen,
     progress::{Observer, Outcome},
     promise,
     sync::thread,
@@ -23,6 +23,37 @@ fn loom_add_done_callback_vs_end() {
         producer.join().unwrap();
         assert_eq!(calls.get(), 1);
         assert_eq!(waiters(&future), 0);
+    });
+}
+
+/// The same when the future is ended by a thread that is not to run callbacks: it runs none, and either it ends the future, or
+/// another thread does.
+#[test]
+fn loom_add_done_callback_vs_end_by_one_who_runs_none() {
+    model(|| {
+        let (task, future) = PackagedTask::new(Call(|| 7));
+        assert!(task.start());
+        let calls = Count::default();
+        let other = thread::spawn({
+            let (task, calls) = (Arc::clone(&task), calls.clone());
+            move || {
+                let left = task.complete_unwatched(7);
+                // A callback that ran until now ran in the other thread, which adds it to a future that has ended.
+                assert!(left.is_ok() || calls.get() == 0);
+                left
+            }
+        });
+        let (counted, here) = (calls.clone(), thread::current().id());
+        future.add_done_callback(move |_| {
+            assert_eq!(thread::current().id(), here);
+            counted.up();
+        });
+        if let Err(value) = other.join().unwrap() {
+            assert_eq!(calls.get(), 0);
+            task.complete(Ok(value));
+        }
+        assert_eq!(calls.get(), 1);
+        assert_eq!(future.result().unwrap(), 7);
     });
 }
 

@@ -161,6 +161,25 @@ fn finish_answers_what_was_before_and_keeps_the_flags() {
 }
 
 #[test]
+fn finish_unwatched_is_for_words_without_waiters() {
+    for which in 0..1_u32 << FLAGS.len() {
+        let word = StateWord::new();
+        From::Running.reach(&word);
+        set(&word, which);
+        let before = word.transition_to_finished_unwatched();
+        let watched = which & 1 != 0;
+        assert_eq!(before.is_none(), watched, "{which:b}");
+        if let Some(before) = before {
+            assert_eq!((before.state(), flags(before)), (State::Running, expected(which)));
+        }
+        let now = word.load();
+        assert_eq!(now.state(), if watched { State::Running } else { State::Finished });
+        assert!(!now.is_failed());
+        assert_eq!(flags(now), expected(which));
+    }
+}
+
+#[test]
 #[cfg(debug_assertions)]
 fn finish_of_what_was_never_started_is_a_bug() {
     for from in [From::Pending, From::Sent, From::Cancelled, From::Finished] {

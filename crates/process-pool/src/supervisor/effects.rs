@@ -9,7 +9,7 @@
 use std::{ops::Range, os::fd::AsFd, sync::Arc};
 
 use concurrent_futures_executor::{
-    StartedTask, Task,
+    DecodedTask, StartedTask, Task,
     future::{BrokenExecutor, Event, TaskError, report},
 };
 use nix::{
@@ -86,6 +86,8 @@ impl Pending {
 
 enum Completion {
     Finished(StartedTask, Body),
+    /// Was decoded by a thread that must not go on.
+    Decoded(DecodedTask),
     Failed(StartedTask, TaskError),
     Refused(Task, TaskError),
     Cancelled(Task),
@@ -185,12 +187,12 @@ impl Effects {
 
     /// Completes what nobody has left a callback with, and keeps the rest.
     pub(crate) fn perform_unwatched(&mut self) {
-        self.perform_some(|completion| !completion.is_watched());
+        self.perform_some(Completion::may_be_unwatched);
     }
 
     /// Of that, completes what takes no time.
     pub(crate) fn perform_plain(&mut self) {
-        self.perform_some(|completion| completion.is_plain() && !completion.is_watched());
+        self.perform_some(|completion| completion.is_plain() && completion.may_be_unwatched());
     }
 
     fn perform_some(&mut self, which: impl Fn(&Completion) -> bool) {
@@ -199,11 +201,12 @@ impl Effects {
             return;
         }
         for completion in std::mem::take(&mut self.completions) {
-            if which(&completion) {
-                completion.perform(&self.bytes);
+            let left = if which(&completion) {
+                completion.perform_unwatched(&self.bytes)
             } else {
-                self.completions.push(completion);
-            }
+                Some(completion)
+            };
+            self.completions.extend(left);
         }
     }
 
@@ -224,12 +227,25 @@ impl Effects {
 }
 
 impl Completion {
-    /// Whether there may be a callback.
-    fn is_watched(&self) -> bool {
+    /// Whether it is worth a try to complete it without running callbacks. A failure that nobody is left to read is reported,
+    /// which is as good as a callback.
+    fn may_be_unwatched(&self) -> bool {
         match self {
-            Self::Finished(task, _) | Self::Failed(task, _) => task.has_waiters(),
-            Self::Refused(..) | Self::Cancelled(_) => true,
+            Self::Finished(task, _) => !task.has_waiters(),
+            Self::Decoded(_) | Self::Failed(..) | Self::Refused(..) | Self::Cancelled(_) => false,
         }
+    }
+
+    /// Completes it if nobody has left a callback with it; or else returns what is left to be done.
+    fn perform_unwatched(self, bytes: &[u8]) -> Option<Self> {
+        let left = match self {
+            Self::Finished(task, Body::Range(range)) => {
+                task.complete_encoded_unwatched(&bytes[range])
+            }
+            Self::Finished(task, Body::Whole(result)) => task.complete_encoded_unwatched(&result),
+            other => return Some(other),
+        };
+        left.map(Self::Decoded)
     }
 
     /// Whether it runs none of the user's code but for decoding what owns nothing.
@@ -244,6 +260,7 @@ impl Completion {
         match self {
             Self::Finished(task, Body::Range(range)) => task.complete_encoded(&bytes[range]),
             Self::Finished(task, Body::Whole(result)) => task.complete_encoded(&result),
+            Self::Decoded(task) => task.complete(),
             Self::Failed(task, error) => task.fail(error),
             Self::Refused(task, error) => task.fail(error),
             Self::Cancelled(task) => drop(task.cancel()),
