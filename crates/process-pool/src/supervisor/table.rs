@@ -95,6 +95,8 @@ impl Queued {
 pub(super) enum Phase {
     Starting {
         greeted: bool,
+        /// It has said so, and the server has not said yet that it has forked it.
+        ready: bool,
     },
     Idle {
         since: Instant,
@@ -133,7 +135,7 @@ pub(super) struct Worker {
 impl Worker {
     /// Whether nothing was heard of it yet, and nobody counts on it.
     fn is_unborn(&self) -> bool {
-        matches!(self.phase, Phase::Starting { greeted: false }) && self.window.is_empty()
+        matches!(self.phase, Phase::Starting { greeted: false, .. }) && self.window.is_empty()
     }
 }
 
@@ -489,7 +491,7 @@ impl Table {
                 link,
                 stderr,
                 pid: None,
-                phase: Phase::Starting { greeted: false },
+                phase: Phase::Starting { greeted: false, ready: false },
                 window: Window::default(),
                 open: false,
                 tasks_left: cx.config.tasks_max(id),
@@ -524,7 +526,7 @@ impl Table {
         self.not_before = Some(Instant::now() + delay);
     }
 
-    fn start_succeeded(&mut self) {
+    pub(super) fn start_succeeded(&mut self) {
         self.failed_starts = 0;
         self.not_before = None;
     }
@@ -616,17 +618,16 @@ impl Table {
         }
         match (frame.kind, &mut worker.phase) {
             (Kind::LastWords, _) => worker.last_words = Some(LastWords::decode(&frame)?),
-            (Kind::Hello, Phase::Starting { greeted: greeted @ false }) => {
+            (Kind::Hello, Phase::Starting { greeted: greeted @ false, .. }) => {
                 Hello::decode(&frame, cx.image)?;
                 *greeted = true;
             }
-            (Kind::Ready, Phase::Starting { greeted: true }) => {
+            (Kind::Ready, Phase::Starting { greeted: true, ready: ready @ false }) => {
                 Fields(&frame.body).end()?;
-                worker.phase = Phase::Idle { since: Instant::now() };
-                self.idle.push(id);
-                self.start_succeeded();
+                *ready = true;
+                self.admit(id);
             }
-            (Kind::Unready, Phase::Starting { greeted: true }) => {
+            (Kind::Unready, Phase::Starting { greeted: true, ready: false }) => {
                 let error = decode_failure(&frame)?;
                 worker.phase = Phase::Leaving;
                 worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
@@ -719,6 +720,7 @@ impl Table {
                 fields.end()?;
                 if let Some(worker) = self.workers.get_mut(&frame.id) {
                     worker.pid = Some(pid);
+                    self.admit(frame.id);
                 }
             }
             (Kind::NotForked, _) => {

@@ -54,6 +54,16 @@ impl Worker {
 impl Table {
     // Sending.
 
+    /// Lets a worker have tasks, if it is ready and its process id known: whoever has a result finds its process in the list.
+    pub(super) fn admit(&mut self, id: u64) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.pid.is_some() && matches!(worker.phase, Phase::Starting { ready: true, .. }) {
+            worker.phase = Phase::Idle { since: Instant::now() };
+            self.idle.push(id);
+            self.start_succeeded();
+        }
+    }
+
     /// Sends what can be sent.
     pub(super) fn dispatch(&mut self, cx: &Context, fx: &mut Effects) {
         // Rule 1: who has nothing comes first.
