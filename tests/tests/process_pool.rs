@@ -52,6 +52,11 @@ mod process_pool {
         guarded(body);
     }
 
+    /// The same, for each set-up.
+    fn beside_on_all(body: impl Fn(Setup) + Send + 'static) {
+        beside(move || SETUPS.into_iter().for_each(body));
+    }
+
     /// A test that no other test of this file runs beside.
     fn alone(body: impl FnOnce() + Send + 'static) {
         let _nobody = ALONE.write().unwrap_or_else(PoisonError::into_inner);

@@ -11,9 +11,9 @@ use concurrent_futures_tests::{
 };
 
 use super::{
-    SETUPS, beside, builder,
+    beside_on_all,
     faults::{death, sockets},
-    own_pid, pool, wait_until,
+    own_pid, wait_until,
 };
 
 /// An argument that is too large for the socket's buffer is sent in pieces, by whoever finds that there is room again.
@@ -24,8 +24,8 @@ use super::{
 /// so that their start and end come close together, and large arguments widen the window.
 #[test]
 fn p23_a_large_argument_is_sent_to_its_end() {
-    beside(|| {
-        let pool = pool(4);
+    beside_on_all(|setup| {
+        let pool = setup.builder(4).build().unwrap();
         let text = "x".repeat(600_000);
         let futures: Vec<_> = (0..400)
             .map(|_| pool.submit(|text: String| text.len(), text.clone()).unwrap())
@@ -37,17 +37,15 @@ fn p23_a_large_argument_is_sent_to_its_end() {
 /// A worker that dies while its argument is on the way.
 #[test]
 fn p23_a_death_while_a_large_argument_is_sent() {
-    beside(|| {
-        for setup in SETUPS {
-            let pool = setup.builder(1).build().unwrap();
-            for _ in 0..10 {
-                let pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
-                stop(pid);
-                // Sent as far as there is room. It has not been started, so another worker does it.
-                let future = pool.submit(|text: String| text.len(), "x".repeat(5 << 20)).unwrap();
-                send_signal(pid, libc::SIGKILL);
-                assert_eq!(future.result().unwrap(), 5 << 20);
-            }
+    beside_on_all(|setup| {
+        let pool = setup.builder(1).build().unwrap();
+        for _ in 0..10 {
+            let pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
+            stop(pid);
+            // Sent as far as there is room. It has not been started, so another worker does it.
+            let future = pool.submit(|text: String| text.len(), "x".repeat(5 << 20)).unwrap();
+            send_signal(pid, libc::SIGKILL);
+            assert_eq!(future.result().unwrap(), 5 << 20);
         }
     });
 }
@@ -55,8 +53,8 @@ fn p23_a_death_while_a_large_argument_is_sent() {
 /// A task whose workers die again and again before they can start it fails in the end.
 #[test]
 fn a_task_is_not_sent_for_ever() {
-    beside(|| {
-        let pool = pool(1);
+    beside_on_all(|setup| {
+        let pool = setup.builder(1).build().unwrap();
         let mut pid = pool.submit(own_pid, ()).unwrap().result().unwrap();
         stop(pid);
         let future = pool.submit(double, 4).unwrap();
@@ -95,8 +93,8 @@ fn an_initializer_that_closes_the_connection() {
         }
     }
 
-    beside(|| {
-        let pool = builder(1).initializer(close_everything, ()).build().unwrap();
+    beside_on_all(|setup| {
+        let pool = setup.builder(1).initializer(close_everything, ()).build().unwrap();
         let error = pool.submit(double, 4).unwrap().result().unwrap_err();
         assert!(matches!(error, TaskError::Broken(_)), "{error:?}");
     });
@@ -123,23 +121,18 @@ fn a_task_that_closes_the_connection() {
         }
     }
 
-    beside(|| {
-        for setup in SETUPS {
-            for cut in [close_everything, shut_down] {
-                let pool = setup.builder(1).build().unwrap();
-                match pool.submit_fn(cut, ()).unwrap().result() {
-                    // What is in shared memory needs no descriptor.
-                    Ok(result) => assert_eq!(result, 7),
-                    Err(error) => assert!(
-                        matches!(
-                            death(&error).cause(),
-                            DeathCause::Disconnected | DeathCause::Killed
-                        ),
-                        "{error:?}"
-                    ),
-                }
-                assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
+    beside_on_all(|setup| {
+        for cut in [close_everything, shut_down] {
+            let pool = setup.builder(1).build().unwrap();
+            match pool.submit_fn(cut, ()).unwrap().result() {
+                // What is in shared memory needs no descriptor.
+                Ok(result) => assert_eq!(result, 7),
+                Err(error) => assert!(
+                    matches!(death(&error).cause(), DeathCause::Disconnected | DeathCause::Killed),
+                    "{error:?}"
+                ),
             }
+            assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
         }
     });
 }
@@ -158,8 +151,8 @@ fn a_task_that_writes_to_the_connection() {
         }
     }
 
-    beside(|| {
-        let pool = pool(1);
+    beside_on_all(|setup| {
+        let pool = setup.builder(1).build().unwrap();
         let error = pool.submit(write_nonsense, ()).unwrap().result().unwrap_err();
         assert_eq!(death(&error).cause(), DeathCause::ProtocolViolation, "{error:?}");
         assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
@@ -177,10 +170,10 @@ fn the_death_of_the_fork_server_while_many_workers_start() {
         }
     }
 
-    beside(|| {
+    beside_on_all(|setup| {
         let gate = Gate::closed();
         let set_up = (gate.key(), 8);
-        let pool = builder(8).initializer(wait_if_first, set_up).build().unwrap();
+        let pool = setup.builder(8).initializer(wait_if_first, set_up).build().unwrap();
         let futures: Vec<_> = (0..8).map(|n| pool.submit(double, n).unwrap()).collect();
         gate.wait_for_arrivals(8);
         wait_until(|| pool.worker_pids().len() == 8);
@@ -194,20 +187,18 @@ fn the_death_of_the_fork_server_while_many_workers_start() {
 /// The death of the fork server takes all workers with it: what runs fails, what is queued runs in new ones.
 #[test]
 fn the_death_of_the_fork_server_while_tasks_run() {
-    beside(|| {
-        for setup in SETUPS {
-            let gate = Gate::closed();
-            let pool = setup.builder(2).build().unwrap();
-            let running: Vec<_> = (0..2).map(|_| pool.submit(pass, gate.key()).unwrap()).collect();
-            gate.wait_for_arrivals(2);
-            let queued = pool.submit(double, 4).unwrap();
-            assert!(kill_fork_server(&pool.worker_pids()));
-            for future in running {
-                let error = future.result().unwrap_err();
-                assert_eq!(death(&error).cause(), DeathCause::Unknown);
-            }
-            assert_eq!(queued.result().unwrap(), 8);
+    beside_on_all(|setup| {
+        let gate = Gate::closed();
+        let pool = setup.builder(2).build().unwrap();
+        let running: Vec<_> = (0..2).map(|_| pool.submit(pass, gate.key()).unwrap()).collect();
+        gate.wait_for_arrivals(2);
+        let queued = pool.submit(double, 4).unwrap();
+        assert!(kill_fork_server(&pool.worker_pids()));
+        for future in running {
+            let error = future.result().unwrap_err();
+            assert_eq!(death(&error).cause(), DeathCause::Unknown);
         }
+        assert_eq!(queued.result().unwrap(), 8);
     });
 }
 
@@ -215,8 +206,9 @@ fn the_death_of_the_fork_server_while_tasks_run() {
 /// nothing to do, of which the thread that runs the callback may be the only one to know when.
 #[test]
 fn a_deadline_passes_while_a_callback_waits() {
-    beside(|| {
-        let pool = std::sync::Arc::new(builder(2).idle_timeout(delays::short()).build().unwrap());
+    beside_on_all(|setup| {
+        let choices = setup.builder(2).idle_timeout(delays::short());
+        let pool = std::sync::Arc::new(choices.build().unwrap());
         for _ in 0..20 {
             let gate = Gate::closed();
             let future = pool.submit(pass, gate.key()).unwrap();
@@ -235,8 +227,8 @@ fn a_deadline_passes_while_a_callback_waits() {
 /// Workers that were started in advance and have nothing to do are not dismissed and replaced in turn.
 #[test]
 fn idle_workers_that_are_to_be_there_stay() {
-    beside(|| {
-        let pool = builder(2).idle_timeout(Duration::from_millis(1)).build().unwrap();
+    beside_on_all(|setup| {
+        let pool = setup.builder(2).idle_timeout(Duration::from_millis(1)).build().unwrap();
         pool.prestart(1).unwrap();
         wait_until(|| pool.stats().idle_workers == 1);
         let pids = pool.worker_pids();
