@@ -213,6 +213,18 @@ fn a_forked_child_outlives_the_program_while_preloading() {
     }
 }
 
+/// A forked child neither cancels what was sent ahead to a worker, nor waits for a lock that nobody there holds.
+#[test]
+fn a_forked_child_asks_about_what_was_sent_ahead() {
+    for method in METHODS {
+        guarded(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let gate = folder.path().join("gate");
+            Program::start(["end", method, "fork-ahead", gate.to_str().unwrap()]).assert_done();
+        });
+    }
+}
+
 /// The fork server is killed while many workers are starting: none of the tasks is lost, and the pool is not broken.
 #[test]
 fn the_server_is_killed_while_workers_start() {

@@ -145,16 +145,22 @@ fn f128_the_initializer_runs_in_each_worker() {
 fn f128_a_late_failure_of_the_initializer_spares_what_runs() {
     beside(|| {
         let log = Log::new();
-        let fail_second = |log: u64| {
+        let fail_second = |(log, gate): (u64, u64)| {
             let log = registry::reach::<Log>(log);
             log.push(1);
-            if log.entries().len() == 1 { Ok(()) } else { Err("once is enough") }
+            if log.entries().len() == 1 {
+                return Ok(());
+            }
+            registry::reach::<Gate>(gate).pass();
+            Err("once is enough")
         };
-        let pool = builder(2).try_initializer(fail_second, log.key()).build().unwrap();
-        let gate = Gate::closed();
+        let (gate, second) = (Gate::closed(), Gate::closed());
+        let keys = (log.key(), second.key());
+        let pool = builder(2).try_initializer(fail_second, keys).build().unwrap();
         let running = pool.submit(pass, gate.key()).unwrap();
         gate.wait_for_arrivals(1);
         let queued: Vec<_> = (0..3).map(|n| pool.submit(double, n).unwrap()).collect();
+        second.open();
         for future in queued {
             assert!(matches!(future.result(), Err(TaskError::Broken(_))));
         }

@@ -70,6 +70,7 @@ pub(crate) fn end(setup: &Setup<'_>) {
         "kill-after" => kill_after(setup),
         "counted" => counted(setup),
         "fork" => fork(setup),
+        "fork-ahead" => fork_ahead(setup),
         "fork-preload" => fork_preload(setup),
         "kill-server" => kill_server(setup),
         "kill-starting-server" => kill_starting_server(setup),
@@ -214,6 +215,38 @@ fn fork_preload(setup: &Setup<'_>) {
     }
     print(&format!("child {child}"));
     park();
+}
+
+/// A forked child asks about tasks that were sent ahead to a worker, which are none of its business.
+fn fork_ahead(setup: &Setup<'_>) {
+    let pool = setup.builder().max_workers(1).build().expect("a pool");
+    for n in 0..10 {
+        assert_eq!(pool.submit(add_one, n).expect("accepted").result().expect("a number"), n + 1);
+    }
+    let first = pool.submit(until_there, setup.more.to_owned()).expect("accepted");
+    let ahead: Vec<_> = (0..10).map(|n| pool.submit(add_one, n).expect("accepted")).collect();
+    #[expect(clippy::disallowed_methods, reason = "what is shown is what a forked child does")]
+    // SAFETY: the child asks futures, takes no lock that another thread may have held, and ends without the program's exit
+    // handlers.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // What it is told is of no consequence, also if one was not sent ahead and is cancelled here.
+        for future in ahead {
+            let _ = (future.running(), future.done(), future.cancel());
+        }
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: the status is there to be written to.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    fs::write(setup.more, "").expect("a file");
+    first.result().expect("no error");
+    for (n, future) in (0..).zip(ahead) {
+        assert_eq!(future.result().expect("a number"), n + 1);
+    }
+    print("done");
 }
 
 /// What was running fails, what was not goes on, again and again.
