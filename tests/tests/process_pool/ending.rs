@@ -158,8 +158,15 @@ fn f134_stopping_while_starting() {
                 let pool = choices.build().unwrap();
                 let futures: Vec<_> = (0..5).map(|n| pool.submit(double, n).unwrap()).collect();
                 stop(&pool);
-                assert!(futures.iter().all(Future::cancelled));
                 drop(pool);
+                // If this thread was held up, the first of them ran meanwhile, or one was running.
+                for (n, future) in (0..).zip(futures) {
+                    match future.try_result().expect("the pool has ended") {
+                        Ok(value) => assert_eq!(value, 2 * n),
+                        Err(TaskError::Cancelled) => {}
+                        Err(error) => assert_eq!(death(&error).cause(), DeathCause::Stopped),
+                    }
+                }
                 baseline.check();
             }
         }
