@@ -218,6 +218,18 @@ fn check_broken(pool: &ProcessPoolExecutor, futures: Vec<Future<u64>>) -> Broken
     broken
 }
 
+/// Submits tasks to a pool that is going to break, the first of them before.
+fn submit_some(pool: &ProcessPoolExecutor) -> Vec<Future<u64>> {
+    let submit = |n| match pool.submit(double, n) {
+        Ok(future) => Some(future),
+        Err(refused) => {
+            assert!(matches!(refused.reason(), Refusal::Broken(_)), "{refused}");
+            None
+        }
+    };
+    (0..3).map_while(submit).collect()
+}
+
 /// A fault in the initializer breaks the pool, at once if it is one that the worker can tell, or else after a number of
 /// attempts; with the reason.
 #[test]
@@ -229,7 +241,7 @@ fn f128_p14_p15_faults_in_the_initializer() {
                 let choices = setup.builder(2);
                 let (baseline, choices) = Baseline::take(choices);
                 let pool = choices.try_initializer(Fault::happen, fault).build().unwrap();
-                let futures = (0..3).map(|n| pool.submit(double, n).unwrap()).collect();
+                let futures = submit_some(&pool);
                 let broken = check_broken(&pool, futures);
                 let source = broken.source().expect("a reason");
                 match source.downcast_ref::<TaskError>() {
@@ -261,7 +273,7 @@ fn faults_while_preloading() {
             announce(SETUPS[0], fault, "Preloading");
             let (baseline, choices) = Baseline::take(builder(2));
             let pool = choices.try_preload(Fault::happen, fault).build().unwrap();
-            let futures = (0..3).map(|n| pool.submit(double, n).unwrap()).collect();
+            let futures = submit_some(&pool);
             let broken = check_broken(&pool, futures);
             let mut reason = broken.to_string();
             let mut source = broken.source();
