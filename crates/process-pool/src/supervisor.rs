@@ -83,6 +83,8 @@ pub(crate) struct Supervisor {
     state: Mutex<State>,
     /// The crew has shrunk, or the table has ended.
     changed: Condvar,
+    /// The table takes no more tasks, for a look without the lock.
+    refuses: AtomicBool,
     next_task: AtomicU64,
     /// The links to workers that share memory, by number.
     links: Mutex<Links>,
@@ -125,6 +127,7 @@ impl Supervisor {
             cx,
             state: Mutex::default(),
             changed: Condvar::new(),
+            refuses: AtomicBool::new(false),
             next_task: AtomicU64::new(1),
             links: Mutex::default(),
             pollers: AtomicUsize::new(0),
@@ -172,6 +175,9 @@ impl Supervisor {
             state.crew.looks = true;
             self.cx.reactor.wake();
         }
+        if state.table.refuses() {
+            self.refuses.store(true, Ordering::Relaxed);
+        }
         if state.table.has_ended() {
             self.changed.notify_all();
             self.cx.reactor.wake();
@@ -202,7 +208,10 @@ impl Supervisor {
         let Some(site) = site else {
             return Err(SubmitError::new(Refusal::NotPortable, task));
         };
-        if let Some(reason) = refusal(&lock(&self.state).table) {
+        // Before the argument is encoded for nothing. Relaxed: it is looked at once more under the lock.
+        if self.refuses.load(Ordering::Relaxed)
+            && let Some(reason) = refusal(&lock(&self.state).table)
+        {
             return Err(SubmitError::new(reason, task));
         }
         task.set_pool(self.remote.id());

@@ -62,9 +62,7 @@ impl Supervisor {
 
     pub(super) fn handle(self: &Arc<Self>, source: Source) {
         match source {
-            Source::Wake => {
-                self.help();
-            }
+            Source::Wake => self.help(),
             Source::Link(id) => {
                 let (link, is_server) = {
                     let state = lock(&self.state);

@@ -217,6 +217,11 @@ impl Table {
         self.closed
     }
 
+    /// It takes no more tasks, and ends when it has none.
+    pub(crate) fn refuses(&self) -> bool {
+        self.closed || self.broken.is_some()
+    }
+
     /// Nothing is left: no task, no worker, no server; and there will not be.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended
@@ -299,10 +304,6 @@ impl Table {
 
     fn has_lost_its_server(&self) -> bool {
         matches!(&self.server, Some(Server { phase: ServerPhase::Gone { .. }, .. }))
-    }
-
-    fn is_closing(&self) -> bool {
-        self.closed || self.broken.is_some()
     }
 
     /// A name for a worker or server, never used again.
@@ -390,11 +391,11 @@ impl Table {
     pub(crate) fn advance(&mut self, cx: &Context, fx: &mut Effects) {
         self.dispatch(cx, fx);
         // If it is closing, and nobody is left to run what is queued, somebody has to be started.
-        if !self.is_closing() || !self.queue.is_empty() {
+        if !self.refuses() || !self.queue.is_empty() {
             self.start_workers(cx, fx);
         }
         // Not otherwise: the above may have broken the pool, and nothing else may happen after that.
-        if self.is_closing() && self.queue.is_empty() {
+        if self.refuses() && self.queue.is_empty() {
             self.wind_up(cx);
         }
     }
