@@ -168,6 +168,9 @@ impl Supervisor {
     }
 
     fn after_change(&self, state: &mut State) {
+        if cfg!(debug_assertions) {
+            state.table.check_counts();
+        }
         if let Some(links) = state.table.changed_links() {
             *lock(&self.links) = Arc::new(links);
         }

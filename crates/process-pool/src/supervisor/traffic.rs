@@ -501,6 +501,17 @@ impl Table {
         }
     }
 
+    /// Makes sure that every task is counted once.
+    pub(crate) fn check_counts(&self) {
+        let windows = || self.workers.values().map(|worker| &worker.window);
+        let ahead = windows().map(Window::ahead).sum::<usize>();
+        let running = windows().map(Window::running_count).sum::<usize>();
+        assert_eq!(self.ahead, ahead, "sent ahead");
+        let ended = self.stats.succeeded + self.stats.failed + self.stats.cancelled;
+        let there = (self.queue.len() + ahead + running) as u64;
+        assert_eq!(self.stats.submitted, ended + there, "{:?}", self.stats);
+    }
+
     // Bells.
 
     /// Has no worker ring, because somebody looks all the time.

@@ -123,6 +123,11 @@ impl Window {
         self.entries.iter().filter(|sent| matches!(sent.hold, Hold::Ahead(_))).count()
     }
 
+    /// How many are known to run: one at most, if all is well.
+    pub(super) fn running_count(&self) -> usize {
+        self.entries.iter().filter(|sent| matches!(sent.hold, Hold::Running(_))).count()
+    }
+
     /// The one that runs, if it is known to.
     pub(super) fn running(&self) -> Option<&Sent> {
         self.entries.iter().find(|sent| matches!(sent.hold, Hold::Running(_)))
