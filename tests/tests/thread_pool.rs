@@ -11,6 +11,7 @@ mod thread_pool {
     mod idle;
     mod initializer;
     mod join;
+    mod map_vec;
     mod memory;
     mod nested;
     mod order;

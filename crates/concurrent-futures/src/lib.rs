@@ -26,6 +26,6 @@ pub use concurrent_futures_future::{
 pub use concurrent_futures_process_pool::{self as process_pool, ProcessPoolExecutor, StartMethod};
 #[cfg(feature = "thread-pool")]
 pub use concurrent_futures_thread_pool::{
-    self as thread_pool, BuildError, Builder, PoolStats, QueueOrder, Scope, ScopedFuture, TaskEnd,
-    TaskInfo, TaskObserver, ThreadPoolExecutor, join,
+    self as thread_pool, BuildError, Builder, Items, PoolStats, QueueOrder, Scope, ScopedFuture,
+    TaskEnd, TaskInfo, TaskObserver, ThreadPoolExecutor, join,
 };

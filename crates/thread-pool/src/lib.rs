@@ -21,8 +21,17 @@
 
 mod builder;
 mod hooks;
+#[expect(unsafe_code, reason = "items that several threads take; see the head of the file")]
+mod items;
 #[expect(unsafe_code, reason = "closures on the stack of another thread; see the head of the file")]
 mod join;
+#[expect(unsafe_code, reason = "a vector that several threads fill; see the head of the file")]
+mod map_vec;
+#[cfg_attr(
+    all(target_os = "linux", not(miri)),
+    expect(unsafe_code, reason = "a system call that std has not")
+)]
+mod pages;
 mod pool;
 #[expect(unsafe_code, reason = "tasks that borrow; see the head of the file")]
 mod scope;
@@ -37,6 +46,7 @@ mod loom_models;
 pub use builder::{BuildError, Builder};
 pub use concurrent_futures_executor::{self as executor, DropPolicy};
 pub use hooks::{TaskEnd, TaskInfo, TaskObserver};
+pub use items::Items;
 pub use join::join;
 pub use pool::ThreadPoolExecutor;
 pub use scope::{Scope, ScopedFuture};

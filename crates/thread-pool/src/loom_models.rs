@@ -23,6 +23,7 @@ mod calls;
 mod ends;
 mod idle;
 mod joins;
+mod maps;
 mod room;
 mod scopes;
 

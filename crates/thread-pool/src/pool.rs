@@ -3,13 +3,14 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use concurrent_futures_executor::{
-    DropPolicy, Executor, InvalidMapOptions, Map, MapOptions, Shutdown, ShutdownError, SubmitError,
-    Task, future::Future, local,
+    DropPolicy, Executor, InvalidMapOptions, Map, MapError, MapOptions, Shutdown, ShutdownError,
+    SubmitError, Task, future::Future, local,
 };
 
 use crate::{
     builder::{BuildError, Builder},
-    join,
+    items::Items,
+    join, map_vec,
     scope::{self, Scope},
     shared::{Patience, Shared},
     stats::PoolStats,
@@ -253,6 +254,8 @@ impl<S: 'static> ThreadPoolExecutor<S> {
     }
 
     /// Calls `function` for every item and returns the results in order; see [`ExecutorExt::map`](concurrent_futures_executor::ExecutorExt::map).
+    ///
+    /// For cheap calls whose results all go into a vector, [`map_vec`](Self::map_vec) is several times quicker.
     pub fn map<F, I, R>(&self, function: F, items: I) -> Map<'_, I::IntoIter, R>
     where
         F: Fn(I::Item) -> R + Send + Sync + 'static,
@@ -279,6 +282,51 @@ impl<S: 'static> ThreadPoolExecutor<S> {
         R: Send + 'static,
     {
         local::map_with(self, options, function, items)
+    }
+
+    /// Calls `function` for all items of a vector, a slice or a range, and returns all results in order: the quickest way to a
+    /// vector, and one that may borrow.
+    ///
+    /// ```
+    /// # use concurrent_futures_thread_pool::ThreadPoolExecutor;
+    /// let pool = ThreadPoolExecutor::new();
+    /// let squares = pool.map_vec(|n| n * n, 0..1000_u64)?;
+    /// assert_eq!(squares[999], 998_001);
+    ///
+    /// let words = vec!["borrowed", "items", "and"];
+    /// let suffix = String::from(" results");
+    /// let long = pool.map_vec(|word| format!("{word}{suffix}"), &words)?;
+    /// assert_eq!(long[2], "and results");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// It gives what `pool.map(function, items).collect::<Result<Vec<_>, _>>()` gives. That passes each item and each result
+    /// through the calling thread, which for calls of less than a microsecond takes longer than the calls; here the workers take the
+    /// items and write the results into the vector themselves. In exchange the items must be of a kind that can be divided, see
+    /// [`Items`], and there is nothing before there is everything. For an endless or lazy input, for results as they come, for an error for
+    /// each item, or a deadline, there is [`map`](Self::map).
+    ///
+    /// The whole is one task: one in the [statistics](Self::stats), and to an [observer](crate::Builder::observer). All workers that
+    /// have nothing else to do take part in it; tasks that are submitted meanwhile come first, a millisecond later, on all workers but one.
+    /// In a task of this pool the calling worker begins at once, and it is no task of its own.
+    ///
+    /// # Cancellation
+    ///
+    /// There is none: what was begun is finished, also if the pool is shut down meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError::Task`], with the panic, if calls have panicked: that of the first item in order. No further items are taken
+    /// then; those that were not, and results that there are, are dropped. [`MapError::Refused`] if the pool has been shut
+    /// down, is broken, or has no worker and cannot start one; and [`MapError::Task`] also if the pool is shut down or breaks
+    /// before it has begun.
+    pub fn map_vec<F, I, R>(&self, function: F, items: I) -> Result<Vec<R>, MapError>
+    where
+        F: Fn(I::Item) -> R + Sync,
+        I: Items,
+        R: Send,
+    {
+        map_vec::map_vec(self, &self.shared, function, items)
     }
 
     /// Runs `f` with a scope, through which tasks may borrow what outlives the scope; waits for all of them.

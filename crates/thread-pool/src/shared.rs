@@ -267,8 +267,8 @@ impl Shared {
     ) -> Result<(), SubmitError<Task>> {
         task.set_pool(self.id);
         // Relaxed: a worker that does not see a shutdown of just now submits as if it had come first.
-        if self.is_closed() {
-            return Err(SubmitError::new(refusal(&self.lock()), task));
+        if let Some(refusal) = self.refusal() {
+            return Err(SubmitError::new(refusal, task));
         }
         let Some(hooks) = &self.config.hooks else {
             return self.accept(task, patience, priority);
@@ -493,6 +493,11 @@ impl Shared {
     /// Whether tasks are refused; a moment after a shutdown it may not have been heard of.
     pub(crate) fn is_closed(&self) -> bool {
         self.hints.closed.load(Ordering::Relaxed)
+    }
+
+    /// Why tasks are refused, if they are; as `is_closed`.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.is_closed().then(|| refusal(&self.lock()))
     }
 
     /// Whether there is probably something in the queue.

@@ -22,7 +22,7 @@ pub(crate) use self::{
     blocking::Blocking,
     chili::Chili,
     futures::Futures,
-    ours::Ours,
+    ours::{Ours, OursIterator},
     queue::Queue,
     rayon::{Rayon, RayonOneshot, RayonScope},
     rusty_pool::RustyPool,

@@ -1,4 +1,4 @@
-//! Our own pool.
+//! Our own pool, which maps in two ways.
 
 use concurrent_futures_bench::workload::OURS;
 use concurrent_futures_executor::future::Future;
@@ -44,7 +44,38 @@ impl Map for Ours {
         n: u64,
         function: impl Fn(u64) -> u64 + Copy + Send + Sync + 'static,
     ) -> Vec<u64> {
-        let results = self.0.map(function, 0..n);
+        self.0.map_vec(function, 0..n).expect("the function does not fail")
+    }
+}
+
+/// With the iterator that `map` returns.
+pub(crate) struct OursIterator(Ours);
+
+impl Pool for OursIterator {
+    const NAME: &'static str = "ours: map";
+
+    fn start(workers: usize) -> Self {
+        Self(Ours::start(workers))
+    }
+
+    fn stop(self) {
+        self.0.stop();
+    }
+}
+
+impl Fire for OursIterator {
+    fn fire(&self, task: impl FnOnce() + Send + 'static) {
+        self.0.fire(task);
+    }
+}
+
+impl Map for OursIterator {
+    fn map(
+        &self,
+        n: u64,
+        function: impl Fn(u64) -> u64 + Copy + Send + Sync + 'static,
+    ) -> Vec<u64> {
+        let results = self.0.0.map(function, 0..n);
         results.map(|result| result.expect("the task does not fail")).collect()
     }
 }

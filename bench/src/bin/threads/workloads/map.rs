@@ -6,7 +6,7 @@ use super::{Contender, Settings, Unit, Workload, ready, sum_below};
 use crate::{
     goal::Goal,
     measure::{Cost, Sample, Stopwatch},
-    pools::{Fire, Map, Ours, Pool, Rayon, StdThreads, Submit, mapping, submitters},
+    pools::{Fire, Map, Ours, OursIterator, Pool, Rayon, StdThreads, Submit, mapping, submitters},
     work::{sum_of_work, work},
 };
 
@@ -27,13 +27,13 @@ pub(super) fn workloads() -> Vec<Workload> {
             "map_cheap",
             "10M times x*x + 1 from a range into a new vector (fewer times for a pool that would take more than \
              1.5 s); chunks are up to the pool",
-            mapping!(cheap),
+            with_iterator(mapping!(cheap), cheap::<OursIterator>),
         )
         .metric("map x*x+1, 10M", Unit::Nanoseconds, Goal::best(1.05, 0.6)),
         Workload::new(
             "map_short",
             "100k items of 1 us each; chunks are up to the pool",
-            mapping!(short),
+            with_iterator(mapping!(short), short::<OursIterator>),
         )
         .metric("map 1 us x 100k", Unit::Nanoseconds, Goal::best(1.05, 1.01)),
         Workload::new(
@@ -52,11 +52,18 @@ pub(super) fn workloads() -> Vec<Workload> {
     ]
 }
 
+/// Ours once more, for comparison, collecting what the iterator yields rather than having workers write into the vector.
+fn with_iterator(mut contenders: Vec<Contender>, run: fn(&Settings) -> Sample) -> Vec<Contender> {
+    contenders.push(Contender::reference(OursIterator::NAME, run));
+    contenders
+}
+
 fn ramp_contenders() -> Vec<Contender> {
     let mut contenders = vec![
         Contender::peer(Ours::NAME, ramp::<Ours>),
         Contender::peer(Rayon::NAME, ramp::<Rayon>),
         Contender::peer(StdThreads::NAME, ramp::<StdThreads>),
+        Contender::reference(OursIterator::NAME, ramp::<OursIterator>),
     ];
     contenders.extend(super::contenders!(
         ramp_tasks: RayonOneshot, Tokio, SpawnBlocking, AsyncExecutor, AsyncTask, Queue, Threadpool, RustyPool,
