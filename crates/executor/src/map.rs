@@ -571,6 +571,22 @@ impl<I: Iterator, R: Send + 'static> Iterator for Map<'_, I, R> {
         self.next_of_all()
     }
 
+    /// As calls of `next`, but that values which need no look at anything else are moved out in one go.
+    fn fold<B, F>(mut self, init: B, mut f: F) -> B
+    where
+        F: FnMut(B, Self::Item) -> B,
+    {
+        let mut folded = init;
+        loop {
+            let run = std::mem::take(&mut self.run);
+            folded = self.ready.values.by_ref().take(run).map(Ok).fold(folded, &mut f);
+            match self.next_of_all() {
+                Some(next) => folded = f(folded, next),
+                None => return folded,
+            }
+        }
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         if self.ended {
             return (0, Some(0));

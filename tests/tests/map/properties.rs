@@ -88,8 +88,11 @@ proptest! {
             let mut expected: Vec<_> = (0..choices.count)
                 .map(|n| if choices.fails(n) { Err(format!("item {n}")) } else { Ok(n * 3) })
                 .collect();
-            let mapped = pool.map_with(choices.options(), call, 0..choices.count).unwrap();
-            let mut results: Vec<_> = mapped.map(value_or_message).collect();
+            let mut mapped = pool.map_with(choices.options(), call, 0..choices.count).unwrap();
+            // Some by `next`, the others by `fold`.
+            let first = mapped.by_ref().take(choices.taken);
+            let mut results: Vec<_> = first.map(value_or_message).collect();
+            mapped.for_each(|result| results.push(value_or_message(result)));
             if choices.unordered {
                 results.sort_unstable();
                 expected.sort_unstable();
