@@ -13,8 +13,8 @@ use std::{
     ptr, slice,
 };
 
-/// Items that workers can divide among themselves, for [`map_vec`](crate::ThreadPoolExecutor::map_vec): those of a vector, or
-/// references to those of a slice, or integers in a range.
+/// Items that workers can divide among themselves, for [`map_vec`](crate::ThreadPoolExecutor::map_vec): those of a vector, a box or
+/// an array, references to those of a slice, or integers in a range.
 ///
 /// Nobody else can implement it. Items from elsewhere are collected into a vector first.
 pub trait Items: Source {}
@@ -33,7 +33,7 @@ pub unsafe trait Source: Sized {
     type Chunk: Iterator<Item = Self::Item>;
 
     /// How many items there are, and what chunks are taken of.
-    fn into_parts(self) -> (usize, Self::Parts);
+    fn divide(self) -> (usize, Self::Parts);
 
     /// The items of a range.
     ///
@@ -104,7 +104,7 @@ unsafe impl<T: Send> Source for Vec<T> {
     type Parts = Taken<T>;
     type Chunk = Moved<T>;
 
-    fn into_parts(self) -> (usize, Taken<T>) {
+    fn divide(self) -> (usize, Taken<T>) {
         (self.len(), Taken(ManuallyDrop::new(self)))
     }
 
@@ -137,26 +137,7 @@ unsafe impl<'a, T: Sync> Source for &'a [T] {
     type Parts = &'a [T];
     type Chunk = slice::Iter<'a, T>;
 
-    fn into_parts(self) -> (usize, &'a [T]) {
-        (self.len(), self)
-    }
-
-    unsafe fn chunk(parts: &&'a [T], range: Range<usize>) -> slice::Iter<'a, T> {
-        parts[range].iter()
-    }
-
-    unsafe fn finish(_parts: &'a [T], _first: usize) {}
-}
-
-impl<T: Sync> Items for &Vec<T> {}
-
-// SAFETY: as for a slice.
-unsafe impl<'a, T: Sync> Source for &'a Vec<T> {
-    type Item = &'a T;
-    type Parts = &'a [T];
-    type Chunk = slice::Iter<'a, T>;
-
-    fn into_parts(self) -> (usize, &'a [T]) {
+    fn divide(self) -> (usize, &'a [T]) {
         (self.len(), self)
     }
 
@@ -185,7 +166,7 @@ unsafe impl<'a, T: Send> Source for &'a mut [T] {
     type Parts = Divided<'a, T>;
     type Chunk = slice::IterMut<'a, T>;
 
-    fn into_parts(self) -> (usize, Divided<'a, T>) {
+    fn divide(self) -> (usize, Divided<'a, T>) {
         (self.len(), Divided { items: self.as_mut_ptr(), slice: PhantomData })
     }
 
@@ -197,6 +178,44 @@ unsafe impl<'a, T: Send> Source for &'a mut [T] {
     }
 
     unsafe fn finish(_parts: Divided<'a, T>, _first: usize) {}
+}
+
+/// Items that are those of something else, once it has been converted.
+macro_rules! converted {
+    ($([$($generics:tt)*] $from:ty => $to:ty, $convert:expr;)+) => {$(
+        impl<$($generics)*> Items for $from {}
+
+        // SAFETY: it is left to the other.
+        unsafe impl<$($generics)*> Source for $from {
+            type Item = <$to as Source>::Item;
+            type Parts = <$to as Source>::Parts;
+            type Chunk = <$to as Source>::Chunk;
+
+            fn divide(self) -> (usize, Self::Parts) {
+                let convert: fn(Self) -> $to = $convert;
+                convert(self).divide()
+            }
+
+            unsafe fn chunk(parts: &Self::Parts, range: Range<usize>) -> Self::Chunk {
+                // SAFETY: by the caller's word.
+                unsafe { <$to>::chunk(parts, range) }
+            }
+
+            unsafe fn finish(parts: Self::Parts, first: usize) {
+                // SAFETY: by the caller's word.
+                unsafe { <$to>::finish(parts, first) }
+            }
+        }
+    )+};
+}
+
+converted! {
+    [T: Send] Box<[T]> => Vec<T>, Vec::from;
+    [T: Send, const N: usize] [T; N] => Vec<T>, Vec::from;
+    ['a, T: Sync] &'a Vec<T> => &'a [T], |items| items;
+    ['a, T: Sync, const N: usize] &'a [T; N] => &'a [T], |items| items;
+    ['a, T: Send] &'a mut Vec<T> => &'a mut [T], |items| items;
+    ['a, T: Send, const N: usize] &'a mut [T; N] => &'a mut [T], |items| items;
 }
 
 /// What ranges may be of.
@@ -261,7 +280,7 @@ where
     type Parts = T;
     type Chunk = Integers<T>;
 
-    fn into_parts(self) -> (usize, T) {
+    fn divide(self) -> (usize, T) {
         (length(self.size_hint()), self.start)
     }
 
@@ -283,7 +302,7 @@ where
     type Parts = T;
     type Chunk = Integers<T>;
 
-    fn into_parts(self) -> (usize, T) {
+    fn divide(self) -> (usize, T) {
         (length(self.size_hint()), *self.start())
     }
 

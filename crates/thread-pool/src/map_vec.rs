@@ -79,7 +79,7 @@ where
     I: Items,
     R: Send,
 {
-    let (length, parts) = items.into_parts();
+    let (length, parts) = items.divide();
     let items = Supply::<I> { parts: Some(parts), next: CachePadded::default() };
     let mut results = Vec::with_capacity(length);
     advise_huge_pages(&mut results);

@@ -42,6 +42,27 @@ fn results_are_in_the_order_of_the_items() {
     });
 }
 
+/// Whatever else has items of which each part can be had by itself.
+#[test]
+fn arrays_and_boxes_have_items() {
+    guarded(|| {
+        let pool = pool(2);
+        let expected = ["1", "2", "3"];
+        let mut numbers = [1, 2, 3];
+        assert_eq!(pool.map_vec(|n: i32| n.to_string(), numbers).unwrap(), expected);
+        assert_eq!(pool.map_vec(|n: &i32| n.to_string(), &numbers).unwrap(), expected);
+        assert_eq!(pool.map_vec(|n: i32| n.to_string(), Box::from(numbers)).unwrap(), expected);
+        pool.map_vec(|n: &mut i32| *n += 1, &mut numbers).unwrap();
+        let mut numbers = numbers.to_vec();
+        pool.map_vec(|n: &mut i32| *n -= 1, &mut numbers).unwrap();
+        assert_eq!(pool.map_vec(|n: &i32| n.to_string(), &numbers).unwrap(), expected);
+        let tokens = DropCounter::new();
+        pool.map_vec(drop, [tokens.token(), tokens.token()]).unwrap();
+        pool.map_vec(drop, vec![tokens.token()].into_boxed_slice()).unwrap();
+        assert_eq!((tokens.made(), tokens.alive()), (3, 0));
+    });
+}
+
 /// What items borrow and what the function borrows may live on the caller's stack, and results may borrow both.
 #[test]
 fn items_function_and_results_borrow() {
