@@ -27,7 +27,13 @@ pub(crate) struct Bincode;
 
 fn options() -> impl Options {
     // Trailing bytes would mean that the two sides disagree about the type; bincode's plain `deserialize` ignores them.
-    bincode::DefaultOptions::new().with_fixint_encoding().reject_trailing_bytes()
+    // The order is twice what it is anyway: so no serializer that is not ours has the type of ours, by which
+    // `out_of_band` knows it.
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .reject_trailing_bytes()
+        .with_little_endian()
+        .with_little_endian()
 }
 
 impl Codec for Bincode {

@@ -22,6 +22,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(feature = "portable"), forbid(unsafe_code))]
 
+mod bytes;
 #[cfg(feature = "portable")]
 mod codec;
 mod error;
@@ -29,12 +30,15 @@ mod executor;
 mod inline;
 pub mod local;
 mod map;
+#[cfg(feature = "portable")]
+mod out_of_band;
 mod portable;
 mod shutdown;
 mod task;
 
 pub use concurrent_futures_future as future;
 
+pub use bytes::Bytes;
 pub use error::{InvalidMapOptions, MapError, Refusal, ShutdownError, StillRunning, SubmitError};
 pub use executor::{Executor, ExecutorExt};
 pub use inline::InlineExecutor;

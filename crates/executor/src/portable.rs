@@ -118,12 +118,18 @@ pub use wire::{Entry, Trampoline};
 pub mod wire {
     //! Running a task from bytes, for executors whose workers are other processes.
 
-    use std::fmt;
+    use std::{fmt, sync::Arc};
 
     use concurrent_futures_future::{CodecError, Crossing, Panic, TaskError};
 
     use super::{Portable, PortableFn};
-    use crate::codec::{Bincode, Codec};
+    use crate::{
+        bytes::Bytes,
+        codec::{Bincode, Codec},
+        out_of_band::{self, Root},
+    };
+
+    pub use crate::{bytes::Owner, out_of_band::out_of_band};
 
     /// What is written and read with here.
     type Wire = Bincode;
@@ -247,7 +253,8 @@ pub mod wire {
         let length = result.len();
         let outcome = Panic::catch(|| {
             let argument = decode_with::<C, A>(argument, Crossing::DecodeArgument)?;
-            encode_with::<C, R>(&function(argument), result, Crossing::EncodeResult)
+            let value = out_of_band::without(|| function(argument));
+            encode_with::<C, R>(&value, result, Crossing::EncodeResult)
         });
         let outcome = match outcome {
             Ok(Ok(())) => Ok(()),
@@ -291,7 +298,7 @@ pub mod wire {
         buffer: &mut Vec<u8>,
         what: Crossing,
     ) -> Result<(), CodecError> {
-        C::encode(value, buffer)
+        out_of_band::cross(|| C::encode(&Root(value), buffer))
             .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
     }
 
@@ -305,6 +312,16 @@ pub mod wire {
     }
 
     fn decode_with<C: Codec, T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
-        C::decode(bytes).map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
+        out_of_band::cross(|| C::decode(bytes))
+            .map(|Root(value)| value)
+            .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
+    }
+
+    /// Bytes in memory that somebody else looks after, such as a mapping: `owner` is dropped with the last clone.
+    ///
+    /// That may happen under locks of an executor, so dropping it must not take long, and not panic.
+    #[must_use]
+    pub fn lend(owner: Arc<Owner>) -> Bytes {
+        Bytes::lent(owner)
     }
 }

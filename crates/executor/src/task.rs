@@ -495,7 +495,10 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
 #[cfg(feature = "portable")]
 fn decode<W: TaskWork>(result: &[u8]) -> Result<W::Output, TaskError> {
     // This runs the user's code, too.
-    match concurrent_futures_future::Panic::catch(|| W::decode_result(result)) {
+    let decoded = concurrent_futures_future::Panic::catch(|| W::decode_result(result));
+    // Callbacks, which come next, are not to find what was for this.
+    crate::out_of_band::release();
+    match decoded {
         Ok(decoded) => decoded.map_err(TaskError::Codec),
         Err(panic) => Err(TaskError::Panicked(panic)),
     }
