@@ -27,7 +27,7 @@
 //! not for each. A worker that goes to sleep rings for whatever the pool has not read.
 
 use std::{
-    ops::Deref,
+    ops::{Deref, Range},
     sync::{
         Mutex,
         atomic::{AtomicBool as PrivateBool, AtomicU64 as PrivateU64, Ordering as PrivateOrdering},
@@ -35,7 +35,7 @@ use std::{
 };
 
 use crate::{
-    frame::{HEADER_SIZE, Header, ProtocolError, placed_header},
+    frame::{HEADER_SIZE, Header, PAYLOAD_MAX, ProtocolError, placed_header},
     ring::{Consumer, Corrupt, Line, Producer, Ring, WORD_SIZE, words_for},
     supervisor::lock,
     sync::{AtomicU64, Contended, Futex, Ordering, fence, spin_loop, yield_now},
@@ -70,6 +70,16 @@ fn claim(id: u64, state: u64) -> u64 {
     id << 2 | state
 }
 
+/// What the worker says of itself.
+#[repr(C)]
+struct Report {
+    /// How long its tasks have taken lately, in nanoseconds.
+    cost: AtomicU64,
+    /// Where it has room for a long task: not where something lies that an earlier one has kept.
+    room_start: AtomicU64,
+    room_end: AtomicU64,
+}
+
 /// What the two processes share. All of it may be zero at first, but for the layout's version.
 #[repr(C)]
 pub(crate) struct Shared {
@@ -79,8 +89,7 @@ pub(crate) struct Shared {
     /// From which answer on the worker is to ring, counted from 1. Written by the pool; the worker replaces it by `NO_BELL`
     /// when it rings.
     bell: Line<AtomicU64>,
-    /// How long the worker's tasks have taken lately, in nanoseconds. Written by the worker.
-    cost: Line<AtomicU64>,
+    report: Line<Report>,
     /// Whether the place for long answers is in use: set by the worker, cleared by the pool.
     long_answer: Line<AtomicU64>,
     claims: [AtomicU64; WINDOW_MAX],
@@ -96,7 +105,7 @@ const _: () = {
     assert!(offset_of!(Shared, layout) == 0);
     assert!(offset_of!(Shared, worker) == 128);
     assert!(offset_of!(Shared, bell) == 256);
-    assert!(offset_of!(Shared, cost) == 384);
+    assert!(offset_of!(Shared, report) == 384);
     assert!(offset_of!(Shared, long_answer) == 512);
     assert!(offset_of!(Shared, claims) == 640);
     assert!(offset_of!(Shared, tasks) == 1664);
@@ -110,7 +119,11 @@ impl Shared {
             layout: Line(AtomicU64::new(0)),
             worker: Line(Futex::new()),
             bell: Line(AtomicU64::new(0)),
-            cost: Line(AtomicU64::new(0)),
+            report: Line(Report {
+                cost: AtomicU64::new(0),
+                room_start: AtomicU64::new(0),
+                room_end: AtomicU64::new(0),
+            }),
             long_answer: Line(AtomicU64::new(0)),
             claims: std::array::from_fn(|_| AtomicU64::new(0)),
             tasks: Ring::new(),
@@ -124,6 +137,7 @@ impl Shared {
     pub(crate) fn prepare(&self) {
         self.layout.0.store(LAYOUT, Ordering::Relaxed);
         self.bell.0.store(NO_BELL, Ordering::Relaxed);
+        self.report.0.room_end.store(PAYLOAD_MAX, Ordering::Relaxed);
     }
 
     pub(crate) fn layout(&self) -> u64 {
@@ -225,7 +239,17 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
 
     /// How long tasks have taken lately, in nanoseconds. 0 if nobody knows.
     pub(crate) fn cost(&self) -> u64 {
-        self.region.cost.0.load(Ordering::Relaxed)
+        self.region.report.0.cost.load(Ordering::Relaxed)
+    }
+
+    /// Where there is room for a long task, for a worker that has none. It is somewhere in the place for them, whatever the
+    /// worker says.
+    pub(crate) fn task_room(&self) -> Range<u64> {
+        // Relaxed: the worker has said so before it answered its last task.
+        let report = &self.region.report.0;
+        let start = report.room_start.load(Ordering::Relaxed).min(PAYLOAD_MAX);
+        let end = report.room_end.load(Ordering::Relaxed).min(PAYLOAD_MAX);
+        start..end.max(start)
     }
 
     /// Says that nobody is looking, and which answer, counted from the first ever, is worth a bell. True if there are answers
@@ -406,7 +430,14 @@ impl<R: Deref<Target = Shared>> WorkerEnd<R> {
 
     /// Says how long tasks take.
     pub(crate) fn report_cost(&self, nanoseconds: u64) {
-        self.region.cost.0.store(nanoseconds.max(1), Ordering::Relaxed);
+        self.region.report.0.cost.store(nanoseconds.max(1), Ordering::Relaxed);
+    }
+
+    /// Says where there is room for a long task. To be called before the one before it is answered.
+    pub(crate) fn report_room(&self, room: &Range<u64>) {
+        let report = &self.region.report.0;
+        report.room_start.store(room.start, Ordering::Relaxed);
+        report.room_end.store(room.end, Ordering::Relaxed);
     }
 
     fn wait_until(&mut self, ready: impl Fn(&Shared) -> bool, ring_bell: &mut dyn FnMut()) {

@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Task = 2,
     /// End, when all that was sent before is done.
     Exit = 4,
+    /// Run this, which has buffers beside its argument.
+    TaskWithBuffers = 5,
     // From the pool to the fork server.
     /// How workers are started, and what is to be loaded before the first.
     Prepare = 16,
@@ -78,6 +80,8 @@ pub(crate) enum Kind {
     Skipped = 52,
     /// There is something to be read in the memory that is shared.
     Bell = 53,
+    /// The task has a result, which has buffers beside it.
+    FinishedWithBuffers = 54,
     // From the fork server.
     /// The worker has been started.
     Forked = 64,
@@ -92,6 +96,7 @@ impl Kind {
         Some(match byte {
             1 => Self::Configure,
             2 => Self::Task,
+            5 => Self::TaskWithBuffers,
             4 => Self::Exit,
             16 => Self::Prepare,
             17 => Self::Start,
@@ -105,6 +110,7 @@ impl Kind {
             51 => Self::LastWords,
             52 => Self::Skipped,
             53 => Self::Bell,
+            54 => Self::FinishedWithBuffers,
             64 => Self::Forked,
             65 => Self::NotForked,
             66 => Self::Ended,
@@ -112,9 +118,19 @@ impl Kind {
         })
     }
 
+    /// Whether the body begins with a table of buffers.
+    pub(crate) fn has_buffers(self) -> bool {
+        matches!(self, Self::TaskWithBuffers | Self::FinishedWithBuffers)
+    }
+
     fn length_max(self) -> u64 {
         match self {
-            Self::Configure | Self::Prepare | Self::Task | Self::Finished => PAYLOAD_MAX,
+            Self::Configure
+            | Self::Prepare
+            | Self::Task
+            | Self::TaskWithBuffers
+            | Self::Finished
+            | Self::FinishedWithBuffers => PAYLOAD_MAX,
             Self::Failed | Self::Unready => TEXT_MAX,
             _ => FIELDS_MAX,
         }
@@ -199,6 +215,15 @@ pub(crate) fn placed_header(frame: &[u8], place: u32) -> [u8; HEADER_SIZE] {
     header.copy_from_slice(&frame[..HEADER_SIZE]);
     header[4..8].copy_from_slice(&place.to_le_bytes());
     header
+}
+
+/// Makes the header of a `Task` or `Finished` that of one with buffers, whose body is that long.
+pub(crate) fn retitle(header: &mut [u8; HEADER_SIZE], length: u64) {
+    header[3] = match Kind::from_byte(header[3]) {
+        Some(Kind::Task) => Kind::TaskWithBuffers as u8,
+        _ => Kind::FinishedWithBuffers as u8,
+    };
+    header[16..24].copy_from_slice(&length.to_le_bytes());
 }
 
 /// A frame in the making: the header is put in front of the body when that is complete.

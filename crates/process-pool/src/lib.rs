@@ -30,9 +30,12 @@ mod crash;
 mod frame;
 #[expect(unsafe_code, reason = "reads what the loader says of the executable")]
 mod image;
+#[expect(unsafe_code, reason = "lends mapped memory to tasks")]
+mod inbox;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod message;
+mod payload;
 mod pool;
 #[expect(unsafe_code, reason = "maps memory")]
 mod region;
@@ -49,6 +52,6 @@ mod transport;
 mod worker;
 
 pub use builder::{BuildError, Builder, StartMethod};
-pub use concurrent_futures_executor::{self as executor, DropPolicy};
+pub use concurrent_futures_executor::{self as executor, Bytes, DropPolicy};
 pub use pool::ProcessPoolExecutor;
 pub use stats::PoolStats;

@@ -1,5 +1,5 @@
 //! The file in memory that the pool and one worker share: the rings at its beginning, mapped by both, and behind them one
-//! place each for a long argument and a long result.
+//! place each for a long argument and a long result, with their buffers.
 //!
 //! The file is as long as its places could ever be, and takes as much memory as was written to it. Its size is sealed, so that
 //! no worker can cut off what the pool has mapped, which would be a `SIGBUS` here. The pool maps nothing but the beginning: it
@@ -9,11 +9,12 @@
 
 use std::{
     io,
-    ops::Deref,
+    ops::{Deref, Range},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
 };
 
+use concurrent_futures_executor::Bytes;
 use nix::{
     fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
     sys::{
@@ -24,15 +25,19 @@ use nix::{
     },
 };
 
-use crate::{channel::Shared, frame::PAYLOAD_MAX};
+use crate::{
+    channel::Shared,
+    frame::{Header, PAYLOAD_MAX},
+    payload::{Received, Tabled, places, read_table},
+};
 
 /// Where the body of a long task is, and that of a long answer.
 const TASK_OFFSET: u64 = PAYLOAD_MAX;
 const ANSWER_OFFSET: u64 = 2 * PAYLOAD_MAX;
 const FILE_SIZE: u64 = 3 * PAYLOAD_MAX;
 
-/// A place keeps its memory for the next one if it is no more than this.
-const KEPT_MAX: u64 = 64 << 20;
+/// How much memory a place keeps for the next one.
+pub(crate) const KEPT_MAX: u64 = 64 << 20;
 
 pub(crate) struct Region {
     fd: OwnedFd,
@@ -76,14 +81,32 @@ impl Region {
         Ok(Self { fd, shared: shared.cast() })
     }
 
-    /// Puts the body of a long task in its place.
-    pub(crate) fn put_task(&self, body: &[u8]) -> io::Result<()> {
-        self.put(TASK_OFFSET, body)
+    /// Puts the body of a long task, and its buffers, where the worker has room.
+    pub(crate) fn put_task(&self, room: Range<u64>, task: &Tabled<'_>) -> io::Result<()> {
+        self.put_all(TASK_OFFSET + room.start, room.end - room.start, task)
     }
 
-    /// Puts the body of a long answer in its place.
-    pub(crate) fn put_answer(&self, body: &[u8]) -> io::Result<()> {
-        self.put(ANSWER_OFFSET, body)
+    /// Puts the body of a long answer, and its buffers, in their place.
+    pub(crate) fn put_answer(&self, answer: &Tabled<'_>) -> io::Result<()> {
+        self.put_all(ANSWER_OFFSET, PAYLOAD_MAX, answer)
+    }
+
+    fn put_all(&self, start: u64, room: u64, what: &Tabled<'_>) -> io::Result<()> {
+        let (places, length) = what.places();
+        if length > room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let buffers = places.iter().zip(what.buffers);
+        let parts = [(0, &what.table[..]), (what.table.len() as u64, what.body)]
+            .into_iter()
+            .chain(buffers.map(|(place, buffer)| (place.start, &buffer[..])));
+        for (offset, bytes) in parts {
+            if let Err(error) = self.put(start + offset, bytes) {
+                self.free(start..start + length);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn put(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
@@ -105,27 +128,43 @@ impl Region {
         Ok(())
     }
 
-    /// The body of the long task that is in its place, where it lies.
-    pub(crate) fn task(&self, length: usize) -> io::Result<Body> {
-        let flags = libc::PROT_READ;
-        Ok(Body { start: map(self.fd.as_fd(), TASK_OFFSET, length, flags)?.cast(), length })
+    /// Maps part of the place for long tasks, which begins there, to be read.
+    pub(crate) fn map_task(&self, offset: u64, length: usize) -> io::Result<NonNull<()>> {
+        map(self.fd.as_fd(), TASK_OFFSET + offset, length, libc::PROT_READ)
     }
 
-    /// A copy of the body of the long answer that is in its place.
-    pub(crate) fn take_answer(&self, length: u64) -> io::Result<Vec<u8>> {
+    /// A copy of the long answer that is in its place, whose header this is.
+    pub(crate) fn take_answer(&self, header: &Header) -> io::Result<Received> {
+        let bytes = self.copy(0..header.length, header.length)?;
+        if !header.kind.has_buffers() {
+            self.trim(ANSWER_OFFSET..ANSWER_OFFSET + header.length);
+            return Ok(Received::plain(bytes));
+        }
+        let (lengths, table) = read_table(&bytes)?;
+        let (places, length) = places(header.length, lengths).ok_or(io::ErrorKind::InvalidData)?;
+        let sum = places.iter().map(|place| place.end - place.start).sum();
+        let copies = places.into_iter().map(|place| self.copy(place, sum).map(Bytes::from));
+        let buffers = copies.collect::<io::Result<_>>()?;
+        self.trim(ANSWER_OFFSET..ANSWER_OFFSET + length);
+        Ok(Received::with_buffers(bytes, table, buffers))
+    }
+
+    /// Copies part of the place for long answers, which must hold so much memory.
+    fn copy(&self, place: Range<u64>, memory: u64) -> io::Result<Vec<u8>> {
         // What was never written takes no memory in the file, but would here.
         let blocks = fstat(&self.fd)?.st_blocks;
-        if u64::try_from(blocks).unwrap_or(0).saturating_mul(512) < length {
+        if u64::try_from(blocks).unwrap_or(0).saturating_mul(512) < memory {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let length = usize::try_from(length).map_err(|_too_long| io::ErrorKind::OutOfMemory)?;
-        let mut body = Vec::new();
-        body.try_reserve_exact(length)
+        let length = usize::try_from(place.end - place.start)
+            .map_err(|_too_long| io::ErrorKind::OutOfMemory)?;
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(length)
             .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
-        while body.len() < length {
-            let offset = (ANSWER_OFFSET + body.len() as u64).cast_signed();
-            let left = length - body.len();
-            let room = &mut body.spare_capacity_mut()[..left];
+        while copy.len() < length {
+            let offset = (ANSWER_OFFSET + place.start + copy.len() as u64).cast_signed();
+            let left = length - copy.len();
+            let room = &mut copy.spare_capacity_mut()[..left];
             // SAFETY: `room` is there to be written to, and as long as said.
             let read = unsafe {
                 libc::pread(self.fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), offset)
@@ -133,9 +172,9 @@ impl Region {
             match usize::try_from(read) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => {
-                    let length = body.len() + read;
+                    let length = copy.len() + read;
                     // SAFETY: the kernel has just written so many bytes.
-                    unsafe { body.set_len(length) };
+                    unsafe { copy.set_len(length) };
                 }
                 Err(_negative) => {
                     let error = io::Error::last_os_error();
@@ -145,20 +184,29 @@ impl Region {
                 }
             }
         }
-        self.free(ANSWER_OFFSET, length as u64);
-        Ok(body)
+        Ok(copy)
     }
 
-    /// Gives back the memory of the body of a long task, if it is much.
-    pub(crate) fn free_task(&self, length: u64) {
-        self.free(TASK_OFFSET, length);
+    /// Gives back the memory of part of the place for long tasks.
+    pub(crate) fn free_tasks(&self, range: Range<u64>) {
+        self.free(TASK_OFFSET + range.start..TASK_OFFSET + range.end);
     }
 
-    fn free(&self, offset: u64, length: u64) {
-        if length > KEPT_MAX {
+    /// The same, but for some that is kept for the next task.
+    pub(crate) fn trim_tasks(&self, range: Range<u64>) {
+        self.trim(TASK_OFFSET + range.start..TASK_OFFSET + range.end);
+    }
+
+    fn trim(&self, range: Range<u64>) {
+        self.free(range.start + KEPT_MAX..range.end);
+    }
+
+    fn free(&self, range: Range<u64>) {
+        if range.start < range.end {
             let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            let (start, length) = (range.start, range.end - range.start);
             // If it fails, the memory is there for the next one.
-            fallocate(&self.fd, flags, offset.cast_signed(), length.cast_signed()).ok();
+            fallocate(&self.fd, flags, start.cast_signed(), length.cast_signed()).ok();
         }
     }
 }
@@ -183,28 +231,6 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: mapped by us, and nobody has a reference into it any more.
         unsafe { libc::munmap(self.shared.as_ptr().cast(), size_of::<Shared>()) };
-    }
-}
-
-/// The body of a long task, mapped.
-pub(crate) struct Body {
-    start: NonNull<u8>,
-    length: usize,
-}
-
-impl Deref for Body {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: mapped as long as `self` is, so long, and the pool does not write to it before the task is answered.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        // SAFETY: mapped by us, and nobody has a reference into it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }
 

@@ -29,6 +29,7 @@ use std::{
 use concurrent_futures_executor::{
     Entry, Refusal, Shutdown, ShutdownError, StillRunning, SubmitError, Task, Wait,
     future::{Blocked, BrokenExecutor, RemotePool, TaskError},
+    wire,
 };
 
 use crate::{
@@ -36,6 +37,7 @@ use crate::{
     frame::{FrameBuilder, Kind},
     image::Image,
     message::CallSite,
+    payload::TaskFrame,
     stats::PoolStats,
     sys,
 };
@@ -221,11 +223,13 @@ impl Supervisor {
         let id = self.next_task.fetch_add(1, Ordering::Relaxed);
         let mut frame = site.write(FrameBuilder::new(Kind::Task, id));
         // Here, since this is the user's code as well, and so that whoever submits much waits for it himself.
-        if let Err(error) = task.encode_argument(frame.body()) {
+        let (encoded, buffers) =
+            wire::out_of_band(Vec::new(), || task.encode_argument(frame.body()));
+        if let Err(error) = encoded {
             task.fail(TaskError::Codec(error));
             return Ok(());
         }
-        let queued = Queued::new(task, id, frame.finish());
+        let queued = Queued::new(task, id, TaskFrame { bytes: frame.finish(), buffers });
         self.enqueue(queued)
     }
 

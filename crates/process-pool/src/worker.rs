@@ -17,7 +17,7 @@ use std::{
 };
 
 use concurrent_futures_executor::{
-    Trampoline,
+    Bytes, Trampoline,
     future::{Crossing, TaskError},
     wire,
 };
@@ -33,7 +33,9 @@ use crate::{
     crash,
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
+    inbox::Inbox,
     message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
+    payload::{Received, Tabled, Way},
     region::Region,
     sys,
     transport::{Blocking, Socket, Transport, send_all},
@@ -201,17 +203,31 @@ impl Connection {
         loop {
             let frame = self.read()?;
             match frame.kind {
-                Kind::Task => self.run_task(image, &frame)?,
+                Kind::Task | Kind::TaskWithBuffers => self.run_task(image, frame)?,
                 Kind::Exit => return Ok(0),
                 _ => return Err(unexpected(&frame).into()),
             }
         }
     }
 
-    fn run_task(&mut self, image: &Image, frame: &Frame) -> io::Result<()> {
-        self.send(&FrameBuilder::new(Kind::Started, frame.id).finish())?;
-        let reply = run_task(image, frame.id, &frame.body, std::mem::take(&mut self.reply))?;
-        self.send(&reply)?;
+    fn run_task(&mut self, image: &Image, frame: Frame) -> io::Result<()> {
+        let Frame { kind, id, body } = frame;
+        self.send(&FrameBuilder::new(Kind::Started, id).finish())?;
+        let mut task = Received::from_socket(kind, body)?;
+        let incoming = std::mem::take(&mut task.buffers);
+        let reply = std::mem::take(&mut self.reply);
+        let (reply, outgoing) = run_task(image, id, task.body(), incoming, reply)?;
+        if outgoing.is_empty() {
+            self.send(&reply)?;
+        } else {
+            let Tabled { header, table, body, .. } = Tabled::new(&reply, &outgoing, Way::Socket);
+            for part in [&header, &table[..], body] {
+                self.send(part)?;
+            }
+            for buffer in &outgoing {
+                self.send(buffer)?;
+            }
+        }
         if reply.capacity() <= BUFFER_MAX {
             self.reply = reply;
         }
@@ -227,37 +243,39 @@ impl Connection {
                 leave(&error);
             }
         };
+        let mut inbox = Inbox::new();
         let mut body = Vec::new();
         let mut reply = Vec::new();
         let mut cost = Cost::default();
         loop {
             if !end.has_next() {
+                inbox.give_back(end.region());
                 cost.pause();
             }
             let header = end.next(&mut body, &mut ring_bell)?;
             cost.resume();
             match header.kind {
-                Kind::Task if !end.start(&header) => {
+                Kind::Task | Kind::TaskWithBuffers if !end.start(&header) => {
                     let frame = FrameBuilder::new(Kind::Skipped, header.id).finish();
                     end.answer(&frame, 0, &mut ring_bell)?;
                 }
-                Kind::Task => {
-                    reply = if header.place & ELSEWHERE == 0 {
-                        run_task(image, header.id, &body, reply)?
-                    } else {
-                        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-                        let body = end.region().task(length)?;
-                        run_task(image, header.id, &body, reply)?
+                Kind::Task | Kind::TaskWithBuffers => {
+                    let opened = match header.place & ELSEWHERE {
+                        0 => None,
+                        _ => Some(inbox.open(end.region(), &header)?),
                     };
-                    let mut place = 0;
-                    if reply.len() - HEADER_SIZE > INLINE_MAX {
-                        place = ELSEWHERE;
-                        end.take_long_answer(&mut ring_bell);
-                        if let Err(error) = end.region().put_answer(&reply[HEADER_SIZE..]) {
-                            place = 0;
-                            let error = no_room(reply.len() - HEADER_SIZE, error);
-                            reply = encode_failure(Kind::Failed, header.id, &error);
-                        }
+                    let (body, incoming) = match &opened {
+                        None => (&body[..], Vec::new()),
+                        Some(opened) => (inbox.body(opened), opened.buffers()),
+                    };
+                    let outgoing;
+                    (reply, outgoing) = run_task(image, header.id, body, incoming, reply)?;
+                    let place = put_long_answer(&mut end, &mut reply, &outgoing, &mut ring_bell);
+                    // They may be of what the task was given.
+                    drop(outgoing);
+                    if let Some(room) = opened.and_then(|opened| inbox.close(end.region(), opened))
+                    {
+                        end.report_room(&room);
                     }
                     // What the pool goes by when it sends tasks ahead, so it comes first.
                     let nanos = cost.measure();
@@ -307,13 +325,47 @@ impl Cost {
     }
 }
 
-/// Runs the task that `body` says; the answer is a frame, made in the memory of `reply`.
-fn run_task(image: &Image, id: u64, body: &[u8], reply: Vec<u8>) -> io::Result<Vec<u8>> {
+/// If an answer is too long for a ring, or has buffers, puts it in its place. Returns the place.
+fn put_long_answer(
+    end: &mut WorkerEnd<Region>,
+    reply: &mut Vec<u8>,
+    buffers: &[Bytes],
+    ring_bell: &mut dyn FnMut(),
+) -> u32 {
+    if buffers.is_empty() && reply.len() - HEADER_SIZE <= INLINE_MAX {
+        return 0;
+    }
+    end.take_long_answer(ring_bell);
+    let answer = Tabled::new(reply, buffers, Way::Memory);
+    match end.region().put_answer(&answer) {
+        Ok(()) => {
+            let header = answer.header;
+            reply[..HEADER_SIZE].copy_from_slice(&header);
+            ELSEWHERE
+        }
+        Err(error) => {
+            let length = reply.len() - HEADER_SIZE + buffers.iter().map(|b| b.len()).sum::<usize>();
+            let id = u64::from_le_bytes(reply[8..16].try_into().expect("eight bytes"));
+            *reply = encode_failure(Kind::Failed, id, &no_room(length, error));
+            0
+        }
+    }
+}
+
+/// Runs the task that `body` says, with these buffers; the answer is a frame, made in the memory of `reply`, and buffers.
+fn run_task(
+    image: &Image,
+    id: u64,
+    body: &[u8],
+    incoming: Vec<Bytes>,
+    reply: Vec<u8>,
+) -> io::Result<(Vec<u8>, Vec<Bytes>)> {
     let mut fields = Fields(body);
     let site = CallSite::read(&mut fields)?;
     let mut reply = FrameBuilder::reuse(reply, Kind::Finished, id);
     let this = sys::process_id();
-    let outcome = run(image, site, fields.rest(), reply.body());
+    let (outcome, outgoing) =
+        wire::out_of_band(incoming, || run(image, site, fields.rest(), reply.body()));
     if sys::process_id() != this {
         // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.
         sys::exit_now(0);
@@ -321,8 +373,8 @@ fn run_task(image: &Image, id: u64, body: &[u8], reply: Vec<u8>) -> io::Result<V
     // What a task prints without a newline would otherwise stay here, and be lost if the next one crashes.
     drop(io::stdout().flush());
     Ok(match outcome {
-        Ok(()) => reply.finish(),
-        Err(error) => encode_failure(Kind::Failed, id, &error),
+        Ok(()) => (reply.finish(), outgoing),
+        Err(error) => (encode_failure(Kind::Failed, id, &error), Vec::new()),
     })
 }
 

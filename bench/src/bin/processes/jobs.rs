@@ -3,9 +3,9 @@
 //! A type for each and not a function, because pools want functions in different shapes: ours by its type, procspawn as a
 //! pointer.
 
-use std::{thread, time::Duration};
+use std::{marker::PhantomData, thread, time::Duration};
 
-use concurrent_futures_executor::Portable;
+use concurrent_futures_executor::{Bytes, Portable};
 use nix::{
     sys::signal::{Signal, kill},
     time::{ClockId, clock_gettime},
@@ -63,15 +63,43 @@ impl Job for Squares {
     }
 }
 
-/// Gives its bytes back, which the codecs know to be bytes.
-pub(crate) struct Echo;
+/// Gives its bytes back. `B` is what they are in.
+pub(crate) struct Echo<B>(PhantomData<B>);
 
-impl Job for Echo {
-    type Argument = ByteBuf;
-    type Result = ByteBuf;
+impl<B: Portable> Job for Echo<B> {
+    type Argument = B;
+    type Result = B;
 
-    fn run(bytes: ByteBuf) -> ByteBuf {
+    fn run(bytes: B) -> B {
         bytes
+    }
+}
+
+/// A type of bytes.
+pub(crate) trait Buffer: Portable {
+    fn of(bytes: Vec<u8>) -> Self;
+    fn as_slice(&self) -> &[u8];
+}
+
+/// Ours.
+impl Buffer for Bytes {
+    fn of(bytes: Vec<u8>) -> Self {
+        Self::from(bytes)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self
+    }
+}
+
+/// What every codec of serde knows to be bytes.
+impl Buffer for ByteBuf {
+    fn of(bytes: Vec<u8>) -> Self {
+        Self::from(bytes)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self
     }
 }
 

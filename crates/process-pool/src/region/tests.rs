@@ -5,6 +5,10 @@ use std::os::fd::AsFd;
 use nix::unistd::{dup, ftruncate};
 
 use super::*;
+use crate::{
+    frame::{FrameBuilder, Kind},
+    payload::Way,
+};
 
 fn region() -> Region {
     Region::create().unwrap().expect("this kernel has what it takes")
@@ -40,40 +44,52 @@ fn it_is_shared() {
     assert_eq!(pool.cost(), 77);
 }
 
-/// Long bodies of all lengths, shorter ones after longer ones, and none are mixed up with those of the other direction.
+fn pattern(length: usize, step: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * step).to_le_bytes()[0]).collect()
+}
+
+fn frame(kind: Kind, body: &[u8]) -> Vec<u8> {
+    let mut frame = FrameBuilder::new(kind, 1);
+    frame.body().extend_from_slice(body);
+    frame.finish()
+}
+
+/// What the worker answers, and the header that it does so with.
+fn put_answer(worker: &Region, body: &[u8], buffers: &[Bytes]) -> Header {
+    let frame = frame(Kind::Finished, body);
+    let answer = Tabled::new(&frame, buffers, Way::Memory);
+    worker.put_answer(&answer).unwrap();
+    Header::parse_placed(answer.header).unwrap()
+}
+
+/// Long answers of all lengths, shorter ones after longer ones, with buffers and without.
 #[test]
-fn long_bodies_go_both_ways() {
+fn long_answers_are_copied() {
     let region = region();
     let other = worker(&region);
-    let pattern = |length: usize, step: usize| -> Vec<u8> {
-        (0..length).map(|at| (at * step).to_le_bytes()[0]).collect()
-    };
     for length in [1, 20_000, 5 << 20, 4095, 4096, 4097, 0] {
-        let (task, answer) = (pattern(length, 3), pattern(length, 5));
-        region.put_task(&task).unwrap();
-        other.put_answer(&answer).unwrap();
-        if length > 0 {
-            assert!(*other.task(length).unwrap() == task[..]);
-        }
-        assert!(region.take_answer(length as u64).unwrap() == answer);
-        region.free_task(length as u64);
+        let body = pattern(length, 3);
+        let header = put_answer(&other, &body, &[]);
+        let received = region.take_answer(&header).unwrap();
+        assert!(received.body() == body && received.buffers.is_empty());
+        let buffers = [Bytes::from(pattern(length, 5)), Bytes::from(pattern(70_000, 7))];
+        let header = put_answer(&other, &body, &buffers);
+        let received = region.take_answer(&header).unwrap();
+        assert!(received.body() == body && received.buffers == buffers);
     }
 }
 
-/// Memory of very long ones is given back.
+/// Memory of very long ones is given back, but for some.
 #[test]
 fn what_is_long_is_not_kept() {
     let region = region();
     let other = worker(&region);
-    let length = usize::try_from(KEPT_MAX).unwrap() + 4096;
-    other.put_answer(&vec![1; length]).unwrap();
-    let blocks = || fstat(&region).unwrap().st_blocks * 512;
-    assert!(blocks() > length as i64 - 4096);
-    assert_eq!(region.take_answer(length as u64).unwrap().len(), length);
-    assert!(blocks() < 1 << 20, "{}", blocks());
-    region.put_task(&vec![1; length]).unwrap();
-    region.free_task(length as u64);
-    assert!(blocks() < 1 << 20, "{}", blocks());
+    let long = Bytes::from(vec![1; 2 * usize::try_from(KEPT_MAX).unwrap()]);
+    let header = put_answer(&other, &[], std::slice::from_ref(&long));
+    let blocks = || u64::try_from(fstat(&region).unwrap().st_blocks).unwrap() * 512;
+    assert!(blocks() >= 2 * KEPT_MAX);
+    assert!(region.take_answer(&header).unwrap().buffers == [long]);
+    assert!(blocks() <= KEPT_MAX + (1 << 20), "{}", blocks());
 }
 
 /// A worker says that there is an answer of a terabyte, and has written a few bytes of it. The pool makes no memory for that.
@@ -81,10 +97,30 @@ fn what_is_long_is_not_kept() {
 fn a_lie_about_a_length_is_refused() {
     let region = region();
     let other = worker(&region);
-    other.put_answer(b"short").unwrap();
+    let header = put_answer(&other, b"short", &[]);
     for length in [1 << 30, PAYLOAD_MAX - 1, PAYLOAD_MAX] {
-        let error = region.take_answer(length).unwrap_err();
+        let error = region.take_answer(&Header { length, ..header }).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{length}");
     }
-    assert_eq!(region.take_answer(5).unwrap(), b"short");
+    assert_eq!(region.take_answer(&header).unwrap().body(), b"short");
+    for lengths in [[1, 1 << 30], [1, PAYLOAD_MAX], [1, u64::MAX], [1 << 40, 1], [u64::MAX, 1]] {
+        let table: Vec<u8> = lengths.into_iter().flat_map(u64::to_le_bytes).collect();
+        let header = put_answer(&other, &table, &[]);
+        let lie = Header { kind: Kind::FinishedWithBuffers, ..header };
+        let error = region.take_answer(&lie).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{lengths:?}");
+    }
+}
+
+/// What has no room is an error, and takes no memory.
+#[test]
+fn what_has_no_room_is_refused() {
+    let region = region();
+    let before = fstat(&region).unwrap().st_blocks;
+    let frame = frame(Kind::Task, &pattern(30_000, 1));
+    let task = Tabled::new(&frame, &[], Way::Memory);
+    let error = region.put_task(7 << 20..(7 << 20) + 29_999, &task).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(fstat(&region).unwrap().st_blocks, before);
+    region.put_task(7 << 20..(7 << 20) + 30_000, &task).unwrap();
 }

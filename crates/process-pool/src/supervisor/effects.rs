@@ -11,6 +11,7 @@ use std::{ops::Range, os::fd::AsFd, sync::Arc};
 use concurrent_futures_executor::{
     DecodedTask, StartedTask, Task,
     future::{BrokenExecutor, Event, TaskError, report},
+    wire,
 };
 use nix::{
     errno::Errno,
@@ -18,7 +19,12 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use crate::{channel::ELSEWHERE, frame::HEADER_SIZE, supervisor::link::Link};
+use crate::{
+    channel::ELSEWHERE,
+    frame::HEADER_SIZE,
+    payload::{Received, Tabled, TaskFrame, Way},
+    supervisor::link::Link,
+};
 
 #[derive(Default)]
 pub(crate) struct Effects {
@@ -28,6 +34,8 @@ pub(crate) struct Effects {
     /// Links of workers that are to be woken.
     wakes: Vec<Arc<Link>>,
     transfers: Vec<Transfer>,
+    /// Of tasks that were cancelled: not to be dropped under the lock.
+    discarded: Vec<Arc<TaskFrame>>,
     output: Vec<u8>,
     broken: Option<(String, BrokenExecutor)>,
 }
@@ -36,7 +44,9 @@ pub(crate) struct Effects {
 pub(crate) enum Body {
     /// Among the bytes of the effects.
     Range(Range<usize>),
-    Whole(Vec<u8>),
+    Whole(Received),
+    /// It was there, and there is no memory for it here.
+    Lost(TaskError),
 }
 
 /// A task that is too long for a ring, to be put where it belongs and then sent.
@@ -45,22 +55,23 @@ pub(crate) struct Transfer {
     pub(crate) link: Arc<Link>,
     pub(crate) id: u64,
     pub(crate) slot: u32,
-    pub(crate) frame: Arc<Vec<u8>>,
+    pub(crate) frame: Arc<TaskFrame>,
 }
 
 impl Transfer {
     /// Puts the task in its place, and tells the worker. An error is the task's.
     pub(crate) fn perform(&self) -> Result<(), TaskError> {
         let Some(end) = self.link.shared() else { return Ok(()) };
-        let body = &self.frame[HEADER_SIZE..];
-        end.region().put_task(body).map_err(|error| {
-            let length = body.len();
+        let TaskFrame { bytes, buffers } = &*self.frame;
+        let task = Tabled::new(bytes, buffers, Way::Memory);
+        end.region().put_task(end.task_room(), &task).map_err(|error| {
+            let length = self.frame.length() - HEADER_SIZE;
             TaskError::failed(format!(
                 "no room for the {length} bytes of the argument in shared memory: {error}"
             ))
         })?;
         // The worker is idle, so that there is room. If it says otherwise it is out of its mind, and that will be noticed.
-        end.send_task(&self.frame, self.id, self.slot | ELSEWHERE)
+        end.send_task(&task.header, self.id, self.slot | ELSEWHERE)
             .map(drop)
             .map_err(|error| TaskError::failed(error.to_string()))
     }
@@ -102,7 +113,8 @@ impl Effects {
     pub(crate) fn bytes(&self, body: &Body) -> Vec<u8> {
         match body {
             Body::Range(range) => self.bytes[range.clone()].to_vec(),
-            Body::Whole(body) => body.clone(),
+            Body::Whole(body) => body.body().to_vec(),
+            Body::Lost(_) => Vec::new(),
         }
     }
 
@@ -112,6 +124,10 @@ impl Effects {
 
     pub(crate) fn transfer(&mut self, transfer: Transfer) {
         self.transfers.push(transfer);
+    }
+
+    pub(crate) fn discard(&mut self, frame: Arc<TaskFrame>) {
+        self.discarded.push(frame);
     }
 
     pub(crate) fn take_transfers(&mut self) -> Vec<Transfer> {
@@ -155,6 +171,7 @@ impl Effects {
         }
         self.wakes.append(&mut other.wakes);
         self.transfers.append(&mut other.transfers);
+        self.discarded.append(&mut other.discarded);
         self.output.append(&mut other.output);
         self.broken = self.broken.take().or(other.broken);
     }
@@ -242,7 +259,10 @@ impl Completion {
             Self::Finished(task, Body::Range(range)) => {
                 task.complete_encoded_unwatched(&bytes[range])
             }
-            Self::Finished(task, Body::Whole(result)) => task.complete_encoded_unwatched(&result),
+            Self::Finished(task, Body::Whole(mut result)) => {
+                let buffers = std::mem::take(&mut result.buffers);
+                wire::out_of_band(buffers, || task.complete_encoded_unwatched(result.body())).0
+            }
             other => return Some(other),
         };
         left.map(Self::Decoded)
@@ -259,7 +279,11 @@ impl Completion {
     fn perform(self, bytes: &[u8]) {
         match self {
             Self::Finished(task, Body::Range(range)) => task.complete_encoded(&bytes[range]),
-            Self::Finished(task, Body::Whole(result)) => task.complete_encoded(&result),
+            Self::Finished(task, Body::Whole(mut result)) => {
+                let buffers = std::mem::take(&mut result.buffers);
+                wire::out_of_band(buffers, || task.complete_encoded(result.body()));
+            }
+            Self::Finished(task, Body::Lost(error)) => task.fail(error),
             Self::Decoded(task) => task.complete(),
             Self::Failed(task, error) => task.fail(error),
             Self::Refused(task, error) => task.fail(error),

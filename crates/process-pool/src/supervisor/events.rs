@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc};
 
+use concurrent_futures_executor::future::TaskError;
+
 use crate::{
     channel::{ELSEWHERE, PoolEnd, split_frame},
     frame::{HEADER_SIZE, ProtocolError, Read},
@@ -249,9 +251,15 @@ fn answers(end: &PoolEnd<Region>, bytes: &[u8]) -> Result<Vec<Answer>, String> {
         let body = if header.place & ELSEWHERE == 0 {
             Body::Range(start..start + body.len())
         } else {
-            let body = end.region().take_answer(header.length);
+            let body = end.region().take_answer(&header);
             end.long_answer_was_read();
-            Body::Whole(body.map_err(|error| format!("its result cannot be read: {error}"))?)
+            match body {
+                Ok(body) => Body::Whole(body),
+                Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                    Body::Lost(TaskError::failed(format!("no memory for the result: {error}")))
+                }
+                Err(error) => return Err(format!("its result cannot be read: {error}")),
+            }
         };
         answers.push(Answer { kind: header.kind, id: header.id, body });
         rest = after;

@@ -9,10 +9,12 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    ops::Deref,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use concurrent_futures_executor::Bytes;
 use nix::{
     errno::Errno,
     sys::socket::{ControlMessage, MsgFlags, Shutdown, sendmsg, shutdown},
@@ -20,7 +22,8 @@ use nix::{
 
 use crate::{
     channel::PoolEnd,
-    frame::{Decoder, Read},
+    frame::{Decoder, HEADER_SIZE, Read},
+    payload::{Tabled, TaskFrame, Way},
     region::Region,
     supervisor::reactor::{Reactor, Source},
     transport::{Blocking, Socket, Transport},
@@ -56,8 +59,34 @@ struct Outbox {
     stalled: bool,
 }
 
+/// Bytes on their way.
+enum Piece {
+    Frame(Arc<Vec<u8>>),
+    Task(Arc<TaskFrame>),
+    Header([u8; HEADER_SIZE]),
+    /// Past the header.
+    Table(Vec<u8>),
+    Body(Arc<TaskFrame>),
+    Buffer(Bytes),
+}
+
+impl Deref for Piece {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Frame(bytes) => bytes,
+            Self::Task(frame) => &frame.bytes,
+            Self::Header(header) => header,
+            Self::Table(table) => table,
+            Self::Body(frame) => &frame.bytes[HEADER_SIZE..],
+            Self::Buffer(buffer) => buffer,
+        }
+    }
+}
+
 struct Parcel {
-    bytes: Arc<Vec<u8>>,
+    bytes: Piece,
     /// Descriptors that travel with the first byte.
     fds: Vec<OwnedFd>,
 }
@@ -82,7 +111,27 @@ impl Link {
     /// That the other side is gone is not an error here: reading finds that out, and knows what it means.
     pub(crate) fn send(&self, reactor: &Reactor, bytes: Arc<Vec<u8>>, fds: Vec<OwnedFd>) {
         let mut outbox = lock(&self.outbox);
-        outbox.parcels.push_back(Parcel { bytes, fds });
+        outbox.parcels.push_back(Parcel { bytes: Piece::Frame(bytes), fds });
+        if !outbox.stalled {
+            self.go_on(&mut outbox, reactor);
+        }
+    }
+
+    /// The same for a task, with its buffers.
+    pub(crate) fn send_task(&self, reactor: &Reactor, frame: &Arc<TaskFrame>) {
+        let mut outbox = lock(&self.outbox);
+        if frame.buffers.is_empty() {
+            outbox.push(Piece::Task(Arc::clone(frame)));
+        } else {
+            let Tabled { header, table, .. } =
+                Tabled::new(&frame.bytes, &frame.buffers, Way::Socket);
+            outbox.push(Piece::Header(header));
+            outbox.push(Piece::Table(table));
+            outbox.push(Piece::Body(Arc::clone(frame)));
+            for buffer in &frame.buffers {
+                outbox.push(Piece::Buffer(buffer.clone()));
+            }
+        }
         if !outbox.stalled {
             self.go_on(&mut outbox, reactor);
         }
@@ -124,6 +173,10 @@ impl AsFd for Link {
 }
 
 impl Outbox {
+    fn push(&mut self, bytes: Piece) {
+        self.parcels.push_back(Parcel { bytes, fds: Vec::new() });
+    }
+
     /// Sends as much as there is room for. Whether that was all.
     fn flush(&mut self, socket: &Socket) -> bool {
         while !self.parcels.is_empty() {

@@ -39,6 +39,7 @@ use nix::unistd::Pid;
 use crate::{
     frame::{Fields, Frame, FrameBuilder, Kind, ProtocolError},
     message::{Configure, Ending, Hello, LastWords, Signal, decode_failure},
+    payload::{Received, TaskFrame},
     stats::PoolStats,
     supervisor::{
         Context,
@@ -69,7 +70,7 @@ const DISCONNECTED_TIME_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Queued {
     pub(super) task: QueuedTask,
     pub(super) id: u64,
-    pub(super) frame: Arc<Vec<u8>>,
+    pub(super) frame: Arc<TaskFrame>,
 }
 
 pub(super) enum QueuedTask {
@@ -79,7 +80,7 @@ pub(super) enum QueuedTask {
 }
 
 impl Queued {
-    pub(crate) fn new(task: Task, id: u64, frame: Vec<u8>) -> Self {
+    pub(crate) fn new(task: Task, id: u64, frame: TaskFrame) -> Self {
         Self { task: QueuedTask::Fresh(task), id, frame: Arc::new(frame) }
     }
 
@@ -650,13 +651,16 @@ impl Table {
                     None => return Err(out_of_turn(frame.kind, frame.id)),
                 }
             }
-            (Kind::Finished | Kind::Failed, Phase::Busy) if worker.link.shared().is_none() => {
+            (Kind::Finished | Kind::FinishedWithBuffers | Kind::Failed, Phase::Busy)
+                if worker.link.shared().is_none() =>
+            {
                 let Frame { kind, id: task, body } = frame;
                 let front = worker.window.front_mut();
                 if !front.is_some_and(|sent| sent.id == task && sent.began.is_some()) {
                     return Err(out_of_turn(kind, task));
                 }
-                let answer = Answer { kind, id: task, body: Body::Whole(body) };
+                let body = Body::Whole(Received::from_socket(kind, body)?);
+                let answer = Answer { kind, id: task, body };
                 self.worker_answered(cx, id, [answer], fx)?;
             }
             (kind, _) => return Err(out_of_turn(kind, frame.id)),

@@ -6,9 +6,10 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 use concurrent_futures_executor::future::{FutureId, TaskError, WorkerDied};
 
 use crate::{
-    channel::{INLINE_MAX, PoolEnd, WINDOW_MAX},
-    frame::{Frame, HEADER_SIZE, Kind, ProtocolError},
+    channel::{PoolEnd, WINDOW_MAX},
+    frame::{Frame, Kind, ProtocolError},
     message::decode_failure,
+    payload::TaskFrame,
     region::Region,
     supervisor::{
         Context,
@@ -74,6 +75,7 @@ impl Table {
                 QueuedTask::Fresh(task) => match task.start() {
                     Some(task) => (Hold::Running(task), 1),
                     None => {
+                        fx.discard(queued.frame);
                         self.stats.cancelled += 1;
                         continue;
                     }
@@ -99,7 +101,7 @@ impl Table {
         id: u64,
         hold: Hold,
         task: u64,
-        frame: Arc<Vec<u8>>,
+        frame: Arc<TaskFrame>,
         attempts: u32,
         fx: &mut Effects,
     ) {
@@ -112,15 +114,15 @@ impl Table {
         let mut began = None;
         let mut failure = None;
         match link.shared() {
-            None => link.send(&cx.reactor, Arc::clone(&frame), Vec::new()),
-            Some(_) if frame.len() - HEADER_SIZE > INLINE_MAX => {
+            None => link.send_task(&cx.reactor, &frame),
+            Some(_) if frame.is_long() => {
                 let (link, frame) = (Arc::clone(&link), Arc::clone(&frame));
                 fx.transfer(Transfer { worker: id, link, id: task, slot, frame });
                 worker.window.loading = true;
             }
             Some(end) => {
                 began = Some(Instant::now());
-                failure = match end.send_task(&frame, task, slot) {
+                failure = match end.send_task(&frame.bytes, task, slot) {
                     Ok(true) => None,
                     Ok(false) => Some(no_room()),
                     Err(error) => Some(error),
@@ -153,7 +155,7 @@ impl Table {
         while let Some(&id) = self.open.front() {
             let Some(queued) = self.queue.front() else { return };
             let ordinary = matches!(queued.task, QueuedTask::Fresh(_));
-            if !ordinary || queued.frame.len() - HEADER_SIZE > INLINE_MAX {
+            if !ordinary || queued.frame.is_long() {
                 // They wait for a worker that is idle, and so does what comes after them.
                 return;
             }
@@ -381,17 +383,17 @@ impl Table {
                 worker.window.pop();
                 return Ok(());
             }
-            Kind::Finished => Ok(body),
+            Kind::Finished | Kind::FinishedWithBuffers => match body {
+                Body::Lost(error) => Err(error),
+                body => Ok(body),
+            },
             Kind::Failed => {
                 let body = fx.bytes(&body);
                 Err(decode_failure(&Frame { kind, id: about, body })?)
             }
             _ => return Err(out_of_turn(kind, about)),
         };
-        let Some(Sent { hold, frame, .. }) = worker.window.pop() else { return Ok(()) };
-        if let Some(end) = worker.link.shared() {
-            end.region().free_task(frame.len() as u64);
-        }
+        let Some(Sent { hold, .. }) = worker.window.pop() else { return Ok(()) };
         let task = match hold {
             Hold::Running(task) => Some(task),
             Hold::Ahead(task) => {
@@ -586,7 +588,7 @@ fn push_ahead(worker: &mut Worker, end: &PoolEnd<Region>, queued: Queued, watche
     let Some(task) = task.send() else { return Pushed::Cancelled };
     let slot = worker.window.next_slot();
     set_bell(end, &worker.window, watched);
-    match end.send_task(&frame, id, slot) {
+    match end.send_task(&frame.bytes, id, slot) {
         Ok(true) => {
             let hold = Hold::Ahead(task);
             worker.window.push(Sent { hold, id, slot, frame, attempts: 0, began: None });

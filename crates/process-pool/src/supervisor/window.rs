@@ -7,8 +7,11 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use concurrent_futures_executor::{SentTask, StartedTask, Task, future::FutureId};
 
-use crate::channel::{PoolEnd, WINDOW_MAX};
-use crate::region::Region;
+use crate::{
+    channel::{PoolEnd, WINDOW_MAX},
+    payload::TaskFrame,
+    region::Region,
+};
 
 /// How much time the tasks may take that a worker has before it. It should be longer than it takes to wake a thread that
 /// sends more, several times; and no longer, as a task that was sent ahead waits for this worker.
@@ -21,7 +24,7 @@ pub(super) struct Sent {
     /// Which of the claims in the shared memory is its own.
     pub(super) slot: u32,
     /// To be sent again if the worker dies early.
-    pub(super) frame: Arc<Vec<u8>>,
+    pub(super) frame: Arc<TaskFrame>,
     pub(super) attempts: u32,
     /// When it became the first, or when the worker said that it has started.
     pub(super) began: Option<Instant>,
@@ -215,5 +218,5 @@ impl Window {
 pub(super) struct TakenBack {
     pub(super) task: Task,
     pub(super) id: u64,
-    pub(super) frame: Arc<Vec<u8>>,
+    pub(super) frame: Arc<TaskFrame>,
 }

@@ -10,7 +10,10 @@ pub(crate) use self::{
     ours::{Ours, OursSpawned},
     procspawn::Procspawn,
 };
-use crate::{family, jobs::Job};
+use crate::{
+    family,
+    jobs::{Buffer, Job},
+};
 
 /// Something that takes part.
 pub(crate) trait Named {
@@ -22,6 +25,9 @@ pub(crate) trait Named {
 pub(crate) trait Pool: Named + Sized {
     /// What the result is collected with.
     type Handle<R: Portable>;
+
+    /// What large data is best sent in.
+    type Bytes: Buffer;
 
     /// A pool with this many workers.
     fn start(workers: usize) -> Self;

@@ -1,6 +1,6 @@
 //! Our own pool, with either way of starting workers.
 
-use concurrent_futures_executor::{MapOptions, Portable, future::Future};
+use concurrent_futures_executor::{Bytes, MapOptions, Portable, future::Future};
 use concurrent_futures_process_pool::{ProcessPoolExecutor, StartMethod};
 use nix::unistd::Pid;
 
@@ -33,6 +33,7 @@ macro_rules! pool {
     ($pool:ident, $method:expr) => {
         impl Pool for $pool {
             type Handle<R: Portable> = Future<R>;
+            type Bytes = Bytes;
 
             fn start(workers: usize) -> Self {
                 Self(start(workers, $method))

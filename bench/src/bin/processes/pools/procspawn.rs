@@ -3,6 +3,7 @@
 use concurrent_futures_executor::Portable;
 use nix::sys::resource::{Resource, getrlimit};
 use procspawn::{JoinHandle, Pool as ProcspawnPool};
+use serde_bytes::ByteBuf;
 
 use super::{Map, Named, Pool};
 use crate::jobs::{Job, Square, Squares};
@@ -22,6 +23,7 @@ impl Named for Procspawn {
 
 impl Pool for Procspawn {
     type Handle<R: Portable> = JoinHandle<R>;
+    type Bytes = ByteBuf;
 
     fn start(workers: usize) -> Self {
         Self(ProcspawnPool::new(workers).expect("processes can be started"))

@@ -1,12 +1,10 @@
 //! `echo`: bytes to a worker and back, one task at a time.
 
-use serde_bytes::ByteBuf;
-
 use super::{Settings, Unit, Workload, contenders, ready};
 use crate::{
     family::FamilyStopwatch,
     goal::Goal,
-    jobs::Echo,
+    jobs::{Buffer, Echo},
     measure::Sample,
     pools::{Named, Ours, Pool, Procspawn},
     python::{self, MultiprocessingPool, PythonExecutor},
@@ -31,8 +29,8 @@ pub(super) fn workloads() -> Vec<Workload> {
     vec![
         Workload::new(
             "echo_1k",
-            "1 KiB of bytes to a worker and back, as a type that codecs know to be bytes; what came back is sent again; \
-             per round trip",
+            "1 KiB of bytes to a worker and back; what came back is sent again; per round trip. As the type that is best with \
+             each: `Bytes` with ours, `serde_bytes::ByteBuf` with procspawn",
             contenders!(small: Ours, Procspawn; small_in_python: PythonExecutor, MultiprocessingPool),
         )
         .metric("echo 1 KiB, per round trip", Unit::Nanoseconds, Goal::best(0.5, 0.02)),
@@ -79,17 +77,17 @@ fn echo<P: Pool>(settings: &Settings, size: &Size) -> Sample {
     let length = usize::try_from(size.bytes).expect("fits in memory");
     // Not all the same, so that nothing that is lost or moved goes unnoticed.
     let original: Vec<u8> = (0_u8..251).cycle().take(length).collect();
-    let mut bytes = ByteBuf::from(original.clone());
+    let mut bytes = P::Bytes::of(original.clone());
     for _ in 0..size.rounds_warm {
-        bytes = pool.call::<Echo>(bytes);
+        bytes = pool.call::<Echo<P::Bytes>>(bytes);
     }
     let rounds = size.rounds(settings);
     let watch = FamilyStopwatch::start();
     for _ in 0..rounds {
-        bytes = pool.call::<Echo>(bytes);
+        bytes = pool.call::<Echo<P::Bytes>>(bytes);
     }
     let cost = watch.stop();
-    assert!(bytes.into_vec() == original, "what came back is something else");
+    assert!(bytes.as_slice() == original, "what came back is something else");
     pool.stop();
     Sample::per_operation(&cost, size.operations(rounds))
 }
