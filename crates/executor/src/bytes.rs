@@ -1,7 +1,5 @@
 //! [`Bytes`]: a buffer that is passed on rather than copied.
 
-#[cfg(feature = "portable")]
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::{
     borrow::Borrow,
     cmp::Ordering,
@@ -9,6 +7,11 @@ use std::{
     hash::{Hash, Hasher},
     ops::Deref,
     sync::Arc,
+};
+#[cfg(feature = "portable")]
+use std::{
+    panic::{RefUnwindSafe, UnwindSafe},
+    sync::Weak,
 };
 
 use serde::{
@@ -43,13 +46,51 @@ use serde::{
 #[derive(Clone)]
 pub struct Bytes(Repr);
 
+struct Owned {
+    vec: Vec<u8>,
+    /// Where to go when nobody needs it any more.
+    #[cfg(feature = "portable")]
+    home: Option<Weak<Home>>,
+}
+
+impl Owned {
+    fn new(vec: Vec<u8>) -> Self {
+        #[cfg(feature = "portable")]
+        return Self { vec, home: None };
+        #[cfg(not(feature = "portable"))]
+        return Self { vec };
+    }
+}
+
+#[cfg(feature = "portable")]
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if self.vec.capacity() > 0
+            && let Some(home) = self.home.take().and_then(|home| home.upgrade())
+        {
+            home.give_back(std::mem::take(&mut self.vec));
+        }
+    }
+}
+
+/// Keeps memory that was used, to be used again.
+#[cfg(feature = "portable")]
+pub trait GiveBack: Send + Sync + UnwindSafe + RefUnwindSafe {
+    /// Takes a vector whose content nobody needs any more. Called from wherever that is, under any lock; it must not take
+    /// long, and not panic.
+    fn give_back(&self, vec: Vec<u8>);
+}
+
+#[cfg(feature = "portable")]
+type Home = dyn GiveBack;
+
 /// Who looks after the memory of bytes that were lent.
 #[cfg(feature = "portable")]
 pub type Owner = dyn AsRef<[u8]> + Send + Sync + UnwindSafe + RefUnwindSafe;
 
 #[derive(Clone)]
 enum Repr {
-    Owned(Arc<Vec<u8>>),
+    Owned(Arc<Owned>),
     /// Memory of somebody else's making.
     #[cfg(feature = "portable")]
     Lent(Arc<Owner>),
@@ -67,11 +108,16 @@ impl Bytes {
         Self(Repr::Lent(owner))
     }
 
+    #[cfg(feature = "portable")]
+    pub(crate) fn with_home(vec: Vec<u8>, home: Weak<Home>) -> Self {
+        Self(Repr::Owned(Arc::new(Owned { vec, home: Some(home) })))
+    }
+
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
-            Repr::Owned(vec) => vec,
+            Repr::Owned(owned) => &owned.vec,
             #[cfg(feature = "portable")]
             Repr::Lent(owner) => (**owner).as_ref(),
         }
@@ -82,7 +128,10 @@ impl Bytes {
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Repr::Owned(vec) => Arc::unwrap_or_clone(vec),
+            Repr::Owned(mut owned) => match Arc::get_mut(&mut owned) {
+                Some(owned) => std::mem::take(&mut owned.vec),
+                None => owned.vec.clone(),
+            },
             #[cfg(feature = "portable")]
             Repr::Lent(owner) => (*owner).as_ref().to_vec(),
         }
@@ -97,7 +146,7 @@ impl Default for Bytes {
 
 impl From<Vec<u8>> for Bytes {
     fn from(vec: Vec<u8>) -> Self {
-        Self(Repr::Owned(Arc::new(vec)))
+        Self(Repr::Owned(Arc::new(Owned::new(vec))))
     }
 }
 
@@ -356,6 +405,30 @@ mod tests {
         assert_ne!(copy.as_ptr(), address);
         let vec = bytes.into_vec();
         assert_eq!(vec.as_ptr(), address);
+    }
+
+    /// The memory goes back where it came from, unless somebody takes it.
+    #[cfg(feature = "portable")]
+    #[test]
+    fn memory_goes_home() {
+        #[derive(Default)]
+        struct Shelf(std::sync::Mutex<Vec<Vec<u8>>>);
+
+        impl GiveBack for Shelf {
+            fn give_back(&self, vec: Vec<u8>) {
+                self.0.lock().unwrap().push(vec);
+            }
+        }
+
+        let shelf = Arc::new(Shelf::default());
+        let make = || Bytes::with_home(vec![5; 100], Arc::downgrade(&shelf) as Weak<Home>);
+        let (one, taken, other) = (make(), make(), make());
+        drop(one.clone());
+        assert_eq!((taken.into_vec().len(), shelf.0.lock().unwrap().len()), (100, 0));
+        drop(one);
+        assert_eq!(*shelf.0.lock().unwrap(), [[5; 100]]);
+        drop(shelf);
+        drop(other);
     }
 
     #[test]

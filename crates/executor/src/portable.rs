@@ -118,7 +118,10 @@ pub use wire::{Entry, Trampoline};
 pub mod wire {
     //! Running a task from bytes, for executors whose workers are other processes.
 
-    use std::{fmt, sync::Arc};
+    use std::{
+        fmt,
+        sync::{Arc, Weak},
+    };
 
     use concurrent_futures_future::{CodecError, Crossing, Panic, TaskError};
 
@@ -129,7 +132,10 @@ pub mod wire {
         out_of_band::{self, Root},
     };
 
-    pub use crate::{bytes::Owner, out_of_band::out_of_band};
+    pub use crate::{
+        bytes::{GiveBack, Owner},
+        out_of_band::out_of_band,
+    };
 
     /// What is written and read with here.
     type Wire = Bincode;
@@ -315,6 +321,12 @@ pub mod wire {
         out_of_band::cross(|| C::decode(bytes))
             .map(|Root(value)| value)
             .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))
+    }
+
+    /// Bytes whose memory goes back to `home`, if that is still there, when nobody needs them any more.
+    #[must_use]
+    pub fn with_home(vec: Vec<u8>, home: Weak<dyn GiveBack>) -> Bytes {
+        Bytes::with_home(vec, home)
     }
 
     /// Bytes in memory that somebody else looks after, such as a mapping: `owner` is dropped with the last clone.

@@ -1,7 +1,7 @@
-//! The worker's side of the place for long tasks: the mapping through which it reads them, and what becomes of the buffers
-//! that a task keeps.
+//! The worker's side of the places for long tasks and answers: the mappings through which it reads the ones and writes the
+//! others, and what becomes of the buffers that a task keeps.
 //!
-//! The mapping stays from task to task, so that the next one finds its pages in the page table. Each buffer of a task is lent
+//! The mappings stay from task to task, so that the next one finds the pages in the page table. Each buffer of a task is lent
 //! as [`Bytes`](concurrent_futures_executor::Bytes), which leads to a [`Lease`]. When the task is done, either nobody but the inbox holds a lease any more;
 //! then the memory is free for the next task. Or somebody does, and then that memory is not used again: the worker tells the
 //! pool to put long tasks elsewhere, unmaps all but what is kept, and gives that back when it is dropped.
@@ -11,13 +11,18 @@
 //! 1. The pool writes only where the worker says that there is room, and only while the worker has no long task.
 //! 2. What is mapped where a lease lies is unmapped by the inbox alone, and only if it holds the lease alone.
 
-use std::{io, ops::Range, ptr::NonNull, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    ptr::{self, NonNull},
+    sync::Arc,
+};
 
 use concurrent_futures_executor::{Bytes, wire};
 
 use crate::{
     frame::{Header, PAYLOAD_MAX, ProtocolError},
-    payload::{PAGE, places, read_table},
+    payload::{PAGE, Tabled, places, read_table},
     region::{KEPT_MAX, Region},
 };
 
@@ -167,7 +172,7 @@ impl Inbox {
         if length > self.room.end - self.room.start {
             return Err(ProtocolError("a task where there is no room".to_owned()).into());
         }
-        let length = as_index(length.next_multiple_of(PAGE));
+        let length = as_index(length.max(1).next_multiple_of(PAGE));
         let start = region.map_task(self.room.start, length)?.cast();
         self.mapping = Some(Mapping { start, length });
         Ok(())
@@ -195,6 +200,59 @@ impl Inbox {
         // (invariant 1).
         let bytes = unsafe { std::slice::from_raw_parts(mapping.start.as_ptr(), mapping.length) };
         &bytes[range]
+    }
+}
+
+/// The worker's side of the place for long answers. Between the moment when the pool leaves that to the worker and the answer it
+/// is the worker's alone, so that it can be written to through a mapping, which takes less time than by system calls.
+pub(crate) struct Outbox {
+    mapping: Option<Mapping>,
+    /// How much of the place has memory for sure.
+    reserved: u64,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self { mapping: None, reserved: 0 }
+    }
+
+    /// Puts the body of a long answer, and its buffers, in their place, which the pool has left to the worker.
+    pub(crate) fn put(&mut self, region: &Region, answer: &Tabled<'_>) -> io::Result<()> {
+        let (parts, length) = answer.parts();
+        if length > self.reserved {
+            region.reserve_answer(self.reserved..length)?;
+        }
+        // The pool gives back the rest.
+        self.reserved = self.reserved.max(length).min(KEPT_MAX);
+        let mapping = self.map(region, length)?;
+        for (offset, bytes) in parts {
+            // SAFETY: within the mapping, which is as long as all parts together.
+            let place = unsafe { mapping.start.add(as_index(offset)) };
+            // SAFETY: the place is mapped, and nobody has a reference to it; what lies at another address is not in it, as the
+            // place for tasks is another.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place.as_ptr(), bytes.len()) };
+        }
+        if mapping.length as u64 > 2 * KEPT_MAX {
+            self.unmap();
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, region: &Region, length: u64) -> io::Result<Mapping> {
+        if let Some(mapping) = self.mapping.filter(|mapping| length <= mapping.length as u64) {
+            return Ok(mapping);
+        }
+        self.unmap();
+        let length = as_index(length.max(1).next_multiple_of(PAGE));
+        let start = region.map_answer(length)?.cast();
+        Ok(*self.mapping.insert(Mapping { start, length }))
+    }
+
+    fn unmap(&mut self) {
+        if let Some(Mapping { start, length }) = self.mapping.take() {
+            // SAFETY: nobody has ever had a reference to it.
+            unsafe { unmap(start, length) };
+        }
     }
 }
 

@@ -7,13 +7,21 @@
 //!    count | length | length ...| the body as it would be without | buffer | buffer ...
 //! ```
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::TryReserveError,
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
-use concurrent_futures_executor::{Bytes, wire};
+use concurrent_futures_executor::{
+    Bytes,
+    wire::{self, GiveBack},
+};
 
 use crate::{
     channel::INLINE_MAX,
     frame::{HEADER_SIZE, Kind, PAYLOAD_MAX, ProtocolError, retitle},
+    supervisor::lock,
 };
 
 /// What buffers in shared memory are aligned to: the largest page that any system has. What is left free takes no memory.
@@ -68,14 +76,18 @@ impl<'a> Tabled<'a> {
     }
 
     /// How long the body is without the buffers.
-    pub(crate) fn head_length(&self) -> u64 {
+    fn head_length(&self) -> u64 {
         (self.table.len() + self.body.len()) as u64
     }
 
-    /// Where each buffer is in shared memory, counted from the beginning of the body; and how much memory that is.
-    pub(crate) fn places(&self) -> (Vec<Range<u64>>, u64) {
+    /// What is where in shared memory, and how much memory that takes.
+    pub(crate) fn parts(&self) -> (impl Iterator<Item = (u64, &[u8])>, u64) {
         let lengths = self.buffers.iter().map(|buffer| buffer.len() as u64);
-        places(self.head_length(), lengths).expect("they are in memory")
+        let (places, end) = places(self.head_length(), lengths).expect("they are in memory");
+        let buffers = places.into_iter().zip(self.buffers);
+        let head = [(0, &self.table[..]), (self.table.len() as u64, self.body)];
+        let parts = head.into_iter();
+        (parts.chain(buffers.map(|(place, buffer)| (place.start, &buffer[..]))), end)
     }
 }
 
@@ -105,25 +117,87 @@ pub(crate) fn read_table(body: &[u8]) -> Result<(Vec<u64>, usize), ProtocolError
     Ok((words.iter().map(|word| u64::from_le_bytes(*word)).collect(), 8 + 8 * count))
 }
 
-/// The body of a task or a result that has come, whole.
+/// Keeps some memory of results for the next ones: to have it from the system, page by page, takes longer than to copy a result.
 #[derive(Debug, Default)]
+pub(crate) struct Shelf(Mutex<Vec<Vec<u8>>>);
+
+/// What is less than that the allocator keeps itself.
+const SHELVED_MIN: usize = 128 * 1024;
+
+/// How much is kept altogether.
+const SHELVED_MAX: usize = 64 << 20;
+
+impl Shelf {
+    /// Room for so many bytes.
+    pub(crate) fn take(&self, length: usize) -> Result<Vec<u8>, TryReserveError> {
+        if length >= SHELVED_MIN {
+            let mut vecs = lock(&self.0);
+            // Not one that would be wasted on this.
+            let fits = |vec: &Vec<u8>| vec.capacity() >= length && vec.capacity() / 2 <= length;
+            if let Some(index) = vecs.iter().position(fits) {
+                return Ok(vecs.swap_remove(index));
+            }
+        }
+        let mut vec = Vec::new();
+        vec.try_reserve_exact(length)?;
+        Ok(vec)
+    }
+}
+
+impl GiveBack for Shelf {
+    fn give_back(&self, mut vec: Vec<u8>) {
+        if !(SHELVED_MIN..=SHELVED_MAX).contains(&vec.capacity()) {
+            return;
+        }
+        vec.clear();
+        let mut dropped = Vec::new();
+        let mut vecs = lock(&self.0);
+        vecs.push(vec);
+        // The oldest go first.
+        while vecs.iter().map(Vec::capacity).sum::<usize>() > SHELVED_MAX {
+            dropped.push(vecs.remove(0));
+        }
+        drop(vecs);
+    }
+}
+
+/// The body of a task or a result that has come, whole.
+#[derive(Debug)]
 pub(crate) struct Received {
     bytes: Arc<Vec<u8>>,
     body: Range<usize>,
     pub(crate) buffers: Vec<Bytes>,
+    shelf: Option<Arc<Shelf>>,
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(shelf) = self.shelf.take()
+            && let Some(bytes) = Arc::get_mut(&mut self.bytes)
+        {
+            shelf.give_back(std::mem::take(bytes));
+        }
+    }
 }
 
 impl Received {
     /// One without buffers.
     pub(crate) fn plain(bytes: Vec<u8>) -> Self {
         let body = 0..bytes.len();
-        Self { bytes: Arc::new(bytes), body, buffers: Vec::new() }
+        Self { bytes: Arc::new(bytes), body, buffers: Vec::new(), shelf: None }
     }
 
     /// One whose buffers have been read; the table is that long.
     pub(crate) fn with_buffers(bytes: Vec<u8>, table: usize, buffers: Vec<Bytes>) -> Self {
         let body = table.min(bytes.len())..bytes.len();
-        Self { bytes: Arc::new(bytes), body, buffers }
+        Self { bytes: Arc::new(bytes), body, buffers, shelf: None }
+    }
+
+    /// The same, whose memory goes back to the shelf.
+    pub(crate) fn from_shelf(self, shelf: &Arc<Shelf>) -> Self {
+        let mut this = self;
+        this.shelf = Some(Arc::clone(shelf));
+        this
     }
 
     /// One that came over a socket. The buffers stay where they are.
@@ -147,7 +221,7 @@ impl Received {
             buffers.push(wire::lend(Arc::new(part)));
             start = next;
         }
-        Ok(Self { bytes, body: table..end, buffers })
+        Ok(Self { bytes, body: table..end, buffers, shelf: None })
     }
 
     pub(crate) fn body(&self) -> &[u8] {
@@ -185,7 +259,9 @@ mod tests {
         let frame = frame();
         let tabled = Tabled::new(&frame, &[], Way::Memory);
         assert_eq!(tabled.header, frame[..HEADER_SIZE]);
-        assert!(tabled.table.is_empty() && tabled.places() == (vec![], 2));
+        let (parts, end) = tabled.parts();
+        assert_eq!(end, 2);
+        assert_eq!(parts.collect::<Vec<_>>(), [(0, &[][..]), (0, &[1, 2])]);
     }
 
     #[test]
@@ -214,11 +290,10 @@ mod tests {
         let tabled = Tabled::new(&frame, &buffers, Way::Memory);
         let header = Header::parse_placed(tabled.header).unwrap();
         assert_eq!(header.length, 34);
-        let (places, end) = tabled.places();
-        assert_eq!(
-            (places, end),
-            (vec![PAGE..PAGE, PAGE..PAGE + 1, 2 * PAGE..2 * PAGE + 5000], 2 * PAGE + 5000)
-        );
+        let (parts, end) = tabled.parts();
+        let places: Vec<_> = parts.map(|(start, bytes)| (start, bytes.len())).collect();
+        assert_eq!(places, [(0, 32), (32, 2), (PAGE, 0), (PAGE, 1), (2 * PAGE, 5000)]);
+        assert_eq!(end, 2 * PAGE + 5000);
         assert_eq!(read_table(&tabled.table).unwrap(), (vec![0, 1, 5000], 32));
     }
 

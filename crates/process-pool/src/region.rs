@@ -12,9 +12,10 @@ use std::{
     ops::{Deref, Range},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ptr::NonNull,
+    sync::Arc,
 };
 
-use concurrent_futures_executor::Bytes;
+use concurrent_futures_executor::wire;
 use nix::{
     fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
     sys::{
@@ -28,7 +29,7 @@ use nix::{
 use crate::{
     channel::Shared,
     frame::{Header, PAYLOAD_MAX},
-    payload::{Received, Tabled, places, read_table},
+    payload::{Received, Shelf, Tabled, places, read_table},
 };
 
 /// Where the body of a long task is, and that of a long answer.
@@ -83,23 +84,11 @@ impl Region {
 
     /// Puts the body of a long task, and its buffers, where the worker has room.
     pub(crate) fn put_task(&self, room: Range<u64>, task: &Tabled<'_>) -> io::Result<()> {
-        self.put_all(TASK_OFFSET + room.start, room.end - room.start, task)
-    }
-
-    /// Puts the body of a long answer, and its buffers, in their place.
-    pub(crate) fn put_answer(&self, answer: &Tabled<'_>) -> io::Result<()> {
-        self.put_all(ANSWER_OFFSET, PAYLOAD_MAX, answer)
-    }
-
-    fn put_all(&self, start: u64, room: u64, what: &Tabled<'_>) -> io::Result<()> {
-        let (places, length) = what.places();
-        if length > room {
+        let (parts, length) = task.parts();
+        if length > room.end - room.start {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let buffers = places.iter().zip(what.buffers);
-        let parts = [(0, &what.table[..]), (what.table.len() as u64, what.body)]
-            .into_iter()
-            .chain(buffers.map(|(place, buffer)| (place.start, &buffer[..])));
+        let start = TASK_OFFSET + room.start;
         for (offset, bytes) in parts {
             if let Err(error) = self.put(start + offset, bytes) {
                 self.free(start..start + length);
@@ -107,6 +96,23 @@ impl Region {
             }
         }
         Ok(())
+    }
+
+    /// Has memory for part of the place for long answers, so that there is no lack of it when it is written to.
+    pub(crate) fn reserve_answer(&self, range: Range<u64>) -> io::Result<()> {
+        let range = ANSWER_OFFSET + range.start..ANSWER_OFFSET + range.end;
+        if is_beyond_limit(range.end) {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let (start, length) = (range.start, range.end - range.start);
+        loop {
+            match fallocate(&self.fd, flags, start.cast_signed(), length.cast_signed()) {
+                Ok(()) => return Ok(()),
+                Err(nix::Error::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     fn put(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
@@ -133,24 +139,32 @@ impl Region {
         map(self.fd.as_fd(), TASK_OFFSET + offset, length, libc::PROT_READ)
     }
 
+    /// Maps the beginning of the place for long answers, to be written to.
+    pub(crate) fn map_answer(&self, length: usize) -> io::Result<NonNull<()>> {
+        map(self.fd.as_fd(), ANSWER_OFFSET, length, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
     /// A copy of the long answer that is in its place, whose header this is.
-    pub(crate) fn take_answer(&self, header: &Header) -> io::Result<Received> {
-        let bytes = self.copy(0..header.length, header.length)?;
+    pub(crate) fn take_answer(&self, header: &Header, shelf: &Arc<Shelf>) -> io::Result<Received> {
+        let bytes = self.copy(0..header.length, header.length, shelf)?;
         if !header.kind.has_buffers() {
             self.trim(ANSWER_OFFSET..ANSWER_OFFSET + header.length);
-            return Ok(Received::plain(bytes));
+            return Ok(Received::plain(bytes).from_shelf(shelf));
         }
         let (lengths, table) = read_table(&bytes)?;
         let (places, length) = places(header.length, lengths).ok_or(io::ErrorKind::InvalidData)?;
         let sum = places.iter().map(|place| place.end - place.start).sum();
-        let copies = places.into_iter().map(|place| self.copy(place, sum).map(Bytes::from));
+        let copies = places.into_iter().map(|place| {
+            let home = Arc::downgrade(shelf);
+            self.copy(place, sum, shelf).map(|copy| wire::with_home(copy, home))
+        });
         let buffers = copies.collect::<io::Result<_>>()?;
         self.trim(ANSWER_OFFSET..ANSWER_OFFSET + length);
         Ok(Received::with_buffers(bytes, table, buffers))
     }
 
     /// Copies part of the place for long answers, which must hold so much memory.
-    fn copy(&self, place: Range<u64>, memory: u64) -> io::Result<Vec<u8>> {
+    fn copy(&self, place: Range<u64>, memory: u64, shelf: &Shelf) -> io::Result<Vec<u8>> {
         // What was never written takes no memory in the file, but would here.
         let blocks = fstat(&self.fd)?.st_blocks;
         if u64::try_from(blocks).unwrap_or(0).saturating_mul(512) < memory {
@@ -158,8 +172,8 @@ impl Region {
         }
         let length = usize::try_from(place.end - place.start)
             .map_err(|_too_long| io::ErrorKind::OutOfMemory)?;
-        let mut copy = Vec::new();
-        copy.try_reserve_exact(length)
+        let mut copy = shelf
+            .take(length)
             .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
         while copy.len() < length {
             let offset = (ANSWER_OFFSET + place.start + copy.len() as u64).cast_signed();

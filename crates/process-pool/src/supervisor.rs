@@ -37,7 +37,7 @@ use crate::{
     frame::{FrameBuilder, Kind},
     image::Image,
     message::CallSite,
-    payload::TaskFrame,
+    payload::{Shelf, TaskFrame},
     stats::PoolStats,
     sys,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) image: &'static Image,
     pub(crate) reactor: Reactor,
+    /// Memory for long results.
+    pub(crate) shelf: Arc<Shelf>,
 }
 
 impl Context {
@@ -124,7 +126,7 @@ pub(crate) fn call_site(image: &Image, entry: Entry) -> Option<CallSite> {
 
 impl Supervisor {
     pub(crate) fn new(config: Config, image: &'static Image) -> io::Result<Arc<Self>> {
-        let cx = Context { config, image, reactor: Reactor::new()? };
+        let cx = Context { config, image, reactor: Reactor::new()?, shelf: Arc::default() };
         Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
             cx,
             state: Mutex::default(),

@@ -33,7 +33,7 @@ use crate::{
     crash,
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
-    inbox::Inbox,
+    inbox::{Inbox, Outbox},
     message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
     payload::{Received, Tabled, Way},
     region::Region,
@@ -244,6 +244,7 @@ impl Connection {
             }
         };
         let mut inbox = Inbox::new();
+        let mut outbox = Outbox::new();
         let mut body = Vec::new();
         let mut reply = Vec::new();
         let mut cost = Cost::default();
@@ -270,7 +271,13 @@ impl Connection {
                     };
                     let outgoing;
                     (reply, outgoing) = run_task(image, header.id, body, incoming, reply)?;
-                    let place = put_long_answer(&mut end, &mut reply, &outgoing, &mut ring_bell);
+                    let place = put_long_answer(
+                        &mut end,
+                        &mut outbox,
+                        &mut reply,
+                        &outgoing,
+                        &mut ring_bell,
+                    );
                     // They may be of what the task was given.
                     drop(outgoing);
                     if let Some(room) = opened.and_then(|opened| inbox.close(end.region(), opened))
@@ -328,6 +335,7 @@ impl Cost {
 /// If an answer is too long for a ring, or has buffers, puts it in its place. Returns the place.
 fn put_long_answer(
     end: &mut WorkerEnd<Region>,
+    outbox: &mut Outbox,
     reply: &mut Vec<u8>,
     buffers: &[Bytes],
     ring_bell: &mut dyn FnMut(),
@@ -337,7 +345,7 @@ fn put_long_answer(
     }
     end.take_long_answer(ring_bell);
     let answer = Tabled::new(reply, buffers, Way::Memory);
-    match end.region().put_answer(&answer) {
+    match outbox.put(end.region(), &answer) {
         Ok(()) => {
             let header = answer.header;
             reply[..HEADER_SIZE].copy_from_slice(&header);

@@ -2,11 +2,13 @@
 
 use std::os::fd::AsFd;
 
+use concurrent_futures_executor::Bytes;
 use nix::unistd::{dup, ftruncate};
 
 use super::*;
 use crate::{
     frame::{FrameBuilder, Kind},
+    inbox::Outbox,
     payload::Way,
 };
 
@@ -58,7 +60,7 @@ fn frame(kind: Kind, body: &[u8]) -> Vec<u8> {
 fn put_answer(worker: &Region, body: &[u8], buffers: &[Bytes]) -> Header {
     let frame = frame(Kind::Finished, body);
     let answer = Tabled::new(&frame, buffers, Way::Memory);
-    worker.put_answer(&answer).unwrap();
+    Outbox::new().put(worker, &answer).unwrap();
     Header::parse_placed(answer.header).unwrap()
 }
 
@@ -70,11 +72,11 @@ fn long_answers_are_copied() {
     for length in [1, 20_000, 5 << 20, 4095, 4096, 4097, 0] {
         let body = pattern(length, 3);
         let header = put_answer(&other, &body, &[]);
-        let received = region.take_answer(&header).unwrap();
+        let received = region.take_answer(&header, &Arc::default()).unwrap();
         assert!(received.body() == body && received.buffers.is_empty());
         let buffers = [Bytes::from(pattern(length, 5)), Bytes::from(pattern(70_000, 7))];
         let header = put_answer(&other, &body, &buffers);
-        let received = region.take_answer(&header).unwrap();
+        let received = region.take_answer(&header, &Arc::default()).unwrap();
         assert!(received.body() == body && received.buffers == buffers);
     }
 }
@@ -88,7 +90,7 @@ fn what_is_long_is_not_kept() {
     let header = put_answer(&other, &[], std::slice::from_ref(&long));
     let blocks = || u64::try_from(fstat(&region).unwrap().st_blocks).unwrap() * 512;
     assert!(blocks() >= 2 * KEPT_MAX);
-    assert!(region.take_answer(&header).unwrap().buffers == [long]);
+    assert!(region.take_answer(&header, &Arc::default()).unwrap().buffers == [long]);
     assert!(blocks() <= KEPT_MAX + (1 << 20), "{}", blocks());
 }
 
@@ -99,15 +101,15 @@ fn a_lie_about_a_length_is_refused() {
     let other = worker(&region);
     let header = put_answer(&other, b"short", &[]);
     for length in [1 << 30, PAYLOAD_MAX - 1, PAYLOAD_MAX] {
-        let error = region.take_answer(&Header { length, ..header }).unwrap_err();
+        let error = region.take_answer(&Header { length, ..header }, &Arc::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{length}");
     }
-    assert_eq!(region.take_answer(&header).unwrap().body(), b"short");
+    assert_eq!(region.take_answer(&header, &Arc::default()).unwrap().body(), b"short");
     for lengths in [[1, 1 << 30], [1, PAYLOAD_MAX], [1, u64::MAX], [1 << 40, 1], [u64::MAX, 1]] {
         let table: Vec<u8> = lengths.into_iter().flat_map(u64::to_le_bytes).collect();
         let header = put_answer(&other, &table, &[]);
         let lie = Header { kind: Kind::FinishedWithBuffers, ..header };
-        let error = region.take_answer(&lie).unwrap_err();
+        let error = region.take_answer(&lie, &Arc::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{lengths:?}");
     }
 }

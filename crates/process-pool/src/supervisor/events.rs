@@ -8,6 +8,7 @@ use crate::{
     channel::{ELSEWHERE, PoolEnd, split_frame},
     frame::{HEADER_SIZE, ProtocolError, Read},
     message::Ending,
+    payload::Shelf,
     region::Region,
     supervisor::{
         Supervisor,
@@ -32,7 +33,7 @@ impl Supervisor {
         let answers = end
             .receive(&mut receiving, &mut bytes)
             .map_err(|error| error.to_string())
-            .and_then(|()| answers(end, &bytes));
+            .and_then(|()| answers(end, &bytes, &self.cx.shelf));
         let mut fx = Effects::with_bytes(bytes);
         // It may wait for room.
         if end.must_wake() {
@@ -242,7 +243,7 @@ impl Supervisor {
 }
 
 /// The answers that these bytes are.
-fn answers(end: &PoolEnd<Region>, bytes: &[u8]) -> Result<Vec<Answer>, String> {
+fn answers(end: &PoolEnd<Region>, bytes: &[u8], shelf: &Arc<Shelf>) -> Result<Vec<Answer>, String> {
     let mut answers = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -251,7 +252,7 @@ fn answers(end: &PoolEnd<Region>, bytes: &[u8]) -> Result<Vec<Answer>, String> {
         let body = if header.place & ELSEWHERE == 0 {
             Body::Range(start..start + body.len())
         } else {
-            let body = end.region().take_answer(&header);
+            let body = end.region().take_answer(&header, shelf);
             end.long_answer_was_read();
             match body {
                 Ok(body) => Body::Whole(body),
