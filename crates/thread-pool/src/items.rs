@@ -17,6 +17,11 @@ use std::{
 /// an array, references to those of a slice, or integers in a range.
 ///
 /// Nobody else can implement it. Items from elsewhere are collected into a vector first.
+#[diagnostic::on_unimplemented(
+    message = "the items of `{Self}` cannot be divided among workers",
+    label = "must be a vector, a boxed slice, an array, a reference to one of these, or a range of integers",
+    note = "collect an iterator into a `Vec` first, or use `map`, which takes any iterator"
+)]
 pub trait Items: Source {}
 
 /// What only this crate can implement.
