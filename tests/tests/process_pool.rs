@@ -9,6 +9,7 @@ mod process_pool {
     mod ending;
     mod faults;
     mod hostile;
+    mod large;
     mod leaks;
     mod matrix;
     mod options;

@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub use concurrent_futures_executor::{
-    DropPolicy, Executor, ExecutorExt, InlineExecutor, InvalidMapOptions, Map, MapError,
+    Bytes, DropPolicy, Executor, ExecutorExt, InlineExecutor, InvalidMapOptions, Map, MapError,
     MapOptions, Portable, PortableFn, Refusal, Shutdown, ShutdownError, StillRunning, SubmitError,
     Task, Wait, local,
 };
