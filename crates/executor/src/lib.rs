@@ -33,6 +33,7 @@ mod map;
 #[cfg(feature = "portable")]
 mod out_of_band;
 mod portable;
+mod shared;
 mod shutdown;
 mod task;
 
@@ -46,6 +47,7 @@ pub use map::{Map, MapOptions};
 #[cfg(feature = "portable")]
 pub use portable::{Entry, Trampoline, wire};
 pub use portable::{Portable, PortableFn};
+pub use shared::Shared;
 pub use shutdown::{DropPolicy, Shutdown, Wait};
 pub use task::Task;
 #[cfg(feature = "portable")]

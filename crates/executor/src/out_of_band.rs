@@ -17,12 +17,13 @@ use std::{
     cell::{Cell, RefCell},
     marker::PhantomData,
     ptr,
+    sync::Arc,
     thread::LocalKey,
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::bytes::Bytes;
+use crate::{bytes::Bytes, shared::portable::SharedValue};
 
 /// What is longer goes past the codec. Below that, a copy or two cost less than a buffer of its own; and an argument whose
 /// buffers are in its encoding can be sent ahead of the task that runs.
@@ -32,6 +33,8 @@ pub(crate) const APART_MIN: usize = 8 * 1024;
 struct Buffers {
     incoming: Vec<Bytes>,
     outgoing: Vec<Bytes>,
+    /// Shared values, if they are sent along.
+    values: Option<Vec<Arc<SharedValue>>>,
 }
 
 type Lent = RefCell<Option<Buffers>>;
@@ -80,9 +83,43 @@ fn look<T, R>(key: &'static LocalKey<Cell<*const T>>, look: impl FnOnce(&T) -> R
 ///
 /// This is for the methods that run tasks from their encoding, encode their arguments, or decode their results.
 pub fn out_of_band<R>(incoming: Vec<Bytes>, call: impl FnOnce() -> R) -> (R, Vec<Bytes>) {
-    let lent = RefCell::new(Some(Buffers { incoming, outgoing: Vec::new() }));
+    let lent = RefCell::new(Some(Buffers { incoming, ..Buffers::default() }));
     let result = enter(&LENT, Some(&lent), call);
     (result, lent.into_inner().unwrap_or_default().outgoing)
+}
+
+/// Calls `call`, which encodes an argument. Its buffers are returned in addition, and the shared values in it, which the other
+/// process is to have.
+pub fn with_values<R>(call: impl FnOnce() -> R) -> (R, Vec<Bytes>, Vec<Arc<SharedValue>>) {
+    let buffers = Buffers { values: Some(Vec::new()), ..Buffers::default() };
+    let lent = RefCell::new(Some(buffers));
+    let result = enter(&LENT, Some(&lent), call);
+    let Buffers { outgoing, values, .. } = lent.into_inner().unwrap_or_default();
+    (result, outgoing, values.unwrap_or_default())
+}
+
+/// More shared values go by value, so that whoever sends an argument need not send any number of them before.
+const VALUES_MAX: usize = 64;
+
+/// Whether shared values are sent along with the value that is crossing.
+pub(crate) fn takes_values() -> bool {
+    let takes = |current: &Current| {
+        current.buffers.borrow().as_ref().is_some_and(|buffers| buffers.values.is_some())
+    };
+    look(&CURRENT, takes).unwrap_or(false)
+}
+
+/// Has a shared value sent along. False if there are too many.
+pub(crate) fn add_value(value: &Arc<SharedValue>) -> bool {
+    let add = |current: &Current| {
+        let mut buffers = current.buffers.borrow_mut();
+        let values = buffers.as_mut()?.values.as_mut()?;
+        if !values.iter().any(|other| Arc::ptr_eq(other, value)) {
+            (values.len() < VALUES_MAX).then(|| values.push(Arc::clone(value)))?;
+        }
+        Some(())
+    };
+    look(&CURRENT, add).flatten().is_some()
 }
 
 /// Calls `call`, which finds nothing lent.

@@ -134,7 +134,8 @@ pub mod wire {
 
     pub use crate::{
         bytes::{GiveBack, Owner},
-        out_of_band::out_of_band,
+        out_of_band::{out_of_band, with_values},
+        shared::portable::{SharedValue, forget_value, provide_value},
     };
 
     /// What is written and read with here.
