@@ -11,8 +11,8 @@
 
 pub use concurrent_futures_executor::{
     Bytes, DropPolicy, Executor, ExecutorExt, InlineExecutor, InvalidMapOptions, Map, MapError,
-    MapOptions, Portable, PortableFn, Refusal, Shutdown, ShutdownError, StillRunning, SubmitError,
-    Task, Wait, local,
+    MapOptions, Portable, PortableFn, Refusal, Shared, Shutdown, ShutdownError, StillRunning,
+    SubmitError, Task, Wait, local,
 };
 pub use concurrent_futures_future::{
     AnyFuture, AsCompleted, AsCompletedTimeout, AsCompletedTimeoutError, Blocked, BrokenExecutor,

@@ -53,6 +53,10 @@ pub(crate) enum Kind {
     Exit = 4,
     /// Run this, which has buffers beside its argument.
     TaskWithBuffers = 5,
+    /// A value that tasks share is to be had. On a socket, it comes along; in shared memory, it is to be read from the socket.
+    Value = 6,
+    /// A value that tasks share is not needed any more.
+    Forget = 7,
     // From the pool to the fork server.
     /// How workers are started, and what is to be loaded before the first.
     Prepare = 16,
@@ -97,6 +101,8 @@ impl Kind {
             1 => Self::Configure,
             2 => Self::Task,
             5 => Self::TaskWithBuffers,
+            6 => Self::Value,
+            7 => Self::Forget,
             4 => Self::Exit,
             16 => Self::Prepare,
             17 => Self::Start,

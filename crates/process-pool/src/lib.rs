@@ -48,10 +48,12 @@ mod sync;
 #[expect(unsafe_code, reason = "system calls")]
 mod sys;
 mod transport;
+#[expect(unsafe_code, reason = "maps memory")]
+mod value;
 #[expect(unsafe_code, reason = "calls functions by their address")]
 mod worker;
 
 pub use builder::{BuildError, Builder, StartMethod};
-pub use concurrent_futures_executor::{self as executor, Bytes, DropPolicy};
+pub use concurrent_futures_executor::{self as executor, Bytes, DropPolicy, Shared};
 pub use pool::ProcessPoolExecutor;
 pub use stats::PoolStats;

@@ -22,6 +22,7 @@ use crate::{
     channel::INLINE_MAX,
     frame::{HEADER_SIZE, Kind, PAYLOAD_MAX, ProtocolError, retitle},
     supervisor::lock,
+    value::ValueFile,
 };
 
 /// What buffers in shared memory are aligned to: the largest page that any system has. What is left free takes no memory.
@@ -32,6 +33,8 @@ pub(crate) const PAGE: u64 = 64 * 1024;
 pub(crate) struct TaskFrame {
     pub(crate) bytes: Vec<u8>,
     pub(crate) buffers: Vec<Bytes>,
+    /// The shared values that its worker has to have.
+    pub(crate) values: Vec<Arc<ValueFile>>,
 }
 
 impl TaskFrame {
@@ -66,9 +69,8 @@ impl<'a> Tabled<'a> {
         let (header, body) = frame.split_first_chunk().expect("a frame has a header");
         let mut tabled = Self { header: *header, table: Vec::new(), body, buffers };
         if !buffers.is_empty() {
+            tabled.table = table_of(buffers);
             let lengths = buffers.iter().map(|buffer| buffer.len() as u64);
-            let words = std::iter::once(buffers.len() as u64).chain(lengths.clone());
-            tabled.table = words.flat_map(u64::to_le_bytes).collect();
             let apart = if way == Way::Socket { lengths.sum() } else { 0 };
             retitle(&mut tabled.header, (tabled.table.len() + body.len()) as u64 + apart);
         }
@@ -89,6 +91,13 @@ impl<'a> Tabled<'a> {
         let parts = head.into_iter();
         (parts.chain(buffers.map(|(place, buffer)| (place.start, &buffer[..]))), end)
     }
+}
+
+/// The table of buffers.
+pub(crate) fn table_of(buffers: &[Bytes]) -> Vec<u8> {
+    let lengths = buffers.iter().map(|buffer| buffer.len() as u64);
+    let words = std::iter::once(buffers.len() as u64).chain(lengths);
+    words.flat_map(u64::to_le_bytes).collect()
 }
 
 /// Where buffers of these lengths are in shared memory, after a head of this length; and how much memory that is. `None` if it
@@ -217,7 +226,7 @@ impl Received {
         for length in lengths {
             // It fits, as the sum does.
             let next = start + usize::try_from(length).unwrap_or(0);
-            let part = Part { bytes: Arc::clone(&bytes), range: start..next };
+            let part = Part::new(Arc::clone(&bytes), start..next);
             buffers.push(wire::lend(Arc::new(part)));
             start = next;
         }
@@ -229,15 +238,21 @@ impl Received {
     }
 }
 
-/// Part of a body that came over a socket.
-struct Part {
-    bytes: Arc<Vec<u8>>,
+/// Part of the bytes that `O` has.
+pub(crate) struct Part<O> {
+    owner: Arc<O>,
     range: Range<usize>,
 }
 
-impl AsRef<[u8]> for Part {
+impl<O> Part<O> {
+    pub(crate) fn new(owner: Arc<O>, range: Range<usize>) -> Self {
+        Self { owner, range }
+    }
+}
+
+impl<O: AsRef<[u8]>> AsRef<[u8]> for Part<O> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes[self.range.clone()]
+        &(*self.owner).as_ref()[self.range.clone()]
     }
 }
 

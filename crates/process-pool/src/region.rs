@@ -115,23 +115,8 @@ impl Region {
         }
     }
 
-    fn put(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
-        // The limit may be another than it was.
-        if is_beyond_limit(offset + bytes.len() as u64) {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        while !bytes.is_empty() {
-            match pwrite(&self.fd, bytes, offset.cast_signed()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    offset += written as u64;
-                    bytes = &bytes[written..];
-                }
-                Err(nix::Error::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
+    fn put(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        write_at(self.fd.as_fd(), offset, bytes)
     }
 
     /// Maps part of the place for long tasks, which begins there, to be read.
@@ -254,11 +239,47 @@ fn is_beyond_limit(length: u64) -> bool {
     getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| soft < length)
 }
 
+/// Writes all of it to a file in memory.
+pub(crate) fn write_at(fd: BorrowedFd<'_>, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    // The limit may be another than it was.
+    if is_beyond_limit(offset + bytes.len() as u64) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    while !bytes.is_empty() {
+        match pwrite(fd, bytes, offset.cast_signed()) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                bytes = &bytes[written..];
+            }
+            Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Maps the beginning of a file that is not going to change, to be read. Not shared: of a file that is sealed against writing,
+/// older kernels take a shared mapping for one that could be written to.
+pub(crate) fn map_private(fd: BorrowedFd<'_>, length: usize) -> io::Result<NonNull<()>> {
+    map_as(libc::MAP_PRIVATE, fd, 0, length, libc::PROT_READ)
+}
+
 fn map(fd: BorrowedFd<'_>, offset: u64, length: usize, protection: i32) -> io::Result<NonNull<()>> {
-    let (shared, offset) = (libc::MAP_SHARED, offset.cast_signed());
+    map_as(libc::MAP_SHARED, fd, offset, length, protection)
+}
+
+fn map_as(
+    flags: i32,
+    fd: BorrowedFd<'_>,
+    offset: u64,
+    length: usize,
+    protection: i32,
+) -> io::Result<NonNull<()>> {
+    let offset = offset.cast_signed();
     let null = std::ptr::null_mut();
     // SAFETY: a new mapping at an address that the kernel chooses.
-    let start = unsafe { libc::mmap(null, length, protection, shared, fd.as_raw_fd(), offset) };
+    let start = unsafe { libc::mmap(null, length, protection, flags, fd.as_raw_fd(), offset) };
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

@@ -40,6 +40,7 @@ use crate::{
     payload::{Shelf, TaskFrame},
     stats::PoolStats,
     sys,
+    value::ValueFile,
 };
 
 pub(crate) mod backlog;
@@ -225,13 +226,20 @@ impl Supervisor {
         let id = self.next_task.fetch_add(1, Ordering::Relaxed);
         let mut frame = site.write(FrameBuilder::new(Kind::Task, id));
         // Here, since this is the user's code as well, and so that whoever submits much waits for it himself.
-        let (encoded, buffers) =
-            wire::out_of_band(Vec::new(), || task.encode_argument(frame.body()));
+        let (encoded, buffers, values) = wire::with_values(|| task.encode_argument(frame.body()));
         if let Err(error) = encoded {
             task.fail(TaskError::Codec(error));
             return Ok(());
         }
-        let queued = Queued::new(task, id, TaskFrame { bytes: frame.finish(), buffers });
+        let values = match values.iter().map(ValueFile::of).collect() {
+            Ok(values) => values,
+            Err(error) => {
+                let error: io::Error = error;
+                task.fail(TaskError::failed(format!("no memory for a shared value: {error}")));
+                return Ok(());
+            }
+        };
+        let queued = Queued::new(task, id, TaskFrame { bytes: frame.finish(), buffers, values });
         self.enqueue(queued)
     }
 

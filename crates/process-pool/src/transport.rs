@@ -25,6 +25,11 @@ pub(crate) trait Transport: Send + Sync {
     /// Puts bytes that have come into `buffer`, and says how many; 0 if the other end is gone.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// The first descriptor that came and was not taken.
+    fn take_descriptor(&self) -> Option<OwnedFd> {
+        None
+    }
+
     /// Whether this end has not been closed behind its owner's back.
     fn is_open(&self) -> bool {
         true
@@ -60,14 +65,9 @@ impl Socket {
         Self { fd, flags, descriptors: None }
     }
 
-    /// The same, with [`take_descriptor`](Self::take_descriptor).
+    /// The same, with [`take_descriptor`](Transport::take_descriptor).
     pub(crate) fn accepting_descriptors(self) -> Self {
         Self { descriptors: Some(Mutex::default()), ..self }
-    }
-
-    /// The first descriptor that came and was not taken.
-    pub(crate) fn take_descriptor(&self) -> Option<OwnedFd> {
-        lock(self.descriptors.as_ref()?).pop_front()
     }
 }
 
@@ -89,6 +89,10 @@ impl Transport for Socket {
                 sys::receive_with_fds(self.as_fd(), buffer, &mut lock(descriptors), flags)
             }
         }
+    }
+
+    fn take_descriptor(&self) -> Option<OwnedFd> {
+        lock(self.descriptors.as_ref()?).pop_front()
     }
 
     fn is_open(&self) -> bool {

@@ -39,6 +39,7 @@ use crate::{
     region::Region,
     sys,
     transport::{Blocking, Socket, Transport, send_all},
+    value,
 };
 
 /// What a process exits with whose pool talks nonsense: `EX_PROTOCOL` of `sysexits.h`.
@@ -204,6 +205,8 @@ impl Connection {
             let frame = self.read()?;
             match frame.kind {
                 Kind::Task | Kind::TaskWithBuffers => self.run_task(image, frame)?,
+                Kind::Value => self.provide(&frame),
+                Kind::Forget => wire::forget_value(frame.id),
                 Kind::Exit => return Ok(0),
                 _ => return Err(unexpected(&frame).into()),
             }
@@ -232,6 +235,32 @@ impl Connection {
             self.reply = reply;
         }
         Ok(())
+    }
+
+    /// Reads a shared value from the socket, which the pool has sent or is sending.
+    fn receive_value(&mut self, number: u64) -> io::Result<()> {
+        loop {
+            let frame = self.read()?;
+            if frame.kind != Kind::Value {
+                return Err(unexpected(&frame).into());
+            }
+            self.provide(&frame);
+            if frame.id == number {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has tasks find a shared value. If that cannot be, for want of descriptors or address space, it is the error of the tasks that
+    /// need it.
+    fn provide(&self, frame: &Frame) {
+        let outcome = match self.transport.take_descriptor() {
+            Some(fd) => value::provide(frame, &fd),
+            None => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        };
+        if let Err(error) = outcome {
+            writeln!(io::stderr(), "a shared value cannot be had: {error}").ok();
+        }
     }
 
     /// Runs the tasks that come through shared memory.
@@ -296,6 +325,8 @@ impl Connection {
                         reply = Vec::new();
                     }
                 }
+                Kind::Value => self.receive_value(header.id)?,
+                Kind::Forget => wire::forget_value(header.id),
                 Kind::Exit => return Ok(0),
                 kind => return Err(ProtocolError(format!("a {kind:?} frame out of turn")).into()),
             }

@@ -62,7 +62,7 @@ impl Transfer {
     /// Puts the task in its place, and tells the worker. An error is the task's.
     pub(crate) fn perform(&self) -> Result<(), TaskError> {
         let Some(end) = self.link.shared() else { return Ok(()) };
-        let TaskFrame { bytes, buffers } = &*self.frame;
+        let TaskFrame { bytes, buffers, .. } = &*self.frame;
         let task = Tabled::new(bytes, buffers, Way::Memory);
         end.region().put_task(end.task_room(), &task).map_err(|error| {
             let length = self.frame.length() - HEADER_SIZE;

@@ -27,6 +27,7 @@ use crate::{
     region::Region,
     supervisor::reactor::{Reactor, Source},
     transport::{Blocking, Socket, Transport},
+    value::ValueFile,
 };
 
 /// How much of what a worker wrote to its standard error is kept for the error of its last task.
@@ -88,7 +89,7 @@ impl Deref for Piece {
 struct Parcel {
     bytes: Piece,
     /// Descriptors that travel with the first byte.
-    fds: Vec<OwnedFd>,
+    fds: Vec<Arc<OwnedFd>>,
 }
 
 impl Link {
@@ -111,7 +112,18 @@ impl Link {
     /// That the other side is gone is not an error here: reading finds that out, and knows what it means.
     pub(crate) fn send(&self, reactor: &Reactor, bytes: Arc<Vec<u8>>, fds: Vec<OwnedFd>) {
         let mut outbox = lock(&self.outbox);
+        let fds = fds.into_iter().map(Arc::new).collect();
         outbox.parcels.push_back(Parcel { bytes: Piece::Frame(bytes), fds });
+        if !outbox.stalled {
+            self.go_on(&mut outbox, reactor);
+        }
+    }
+
+    /// The same for a shared value.
+    pub(crate) fn send_value(&self, reactor: &Reactor, value: &ValueFile) {
+        let mut outbox = lock(&self.outbox);
+        let bytes = Piece::Frame(Arc::new(value.frame()));
+        outbox.parcels.push_back(Parcel { bytes, fds: vec![Arc::clone(&value.fd)] });
         if !outbox.stalled {
             self.go_on(&mut outbox, reactor);
         }
@@ -199,7 +211,7 @@ impl Outbox {
     fn send_some(&self, socket: &Socket) -> io::Result<usize> {
         let Some(first) = self.parcels.front() else { return Ok(0) };
         if !first.fds.is_empty() && self.sent == 0 {
-            let raw: Vec<_> = first.fds.iter().map(AsRawFd::as_raw_fd).collect();
+            let raw: Vec<_> = first.fds.iter().map(|fd| fd.as_raw_fd()).collect();
             let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
             return Ok(sendmsg::<()>(
                 socket.as_fd().as_raw_fd(),

@@ -50,6 +50,7 @@ use crate::{
         traffic::{Answer, out_of_turn},
         window::{Hold, Sent, Window},
     },
+    value::SentValues,
 };
 
 /// How often in a row a worker, or the fork server, may fail to become ready before the pool breaks.
@@ -121,6 +122,7 @@ pub(super) struct Worker {
     pub(super) pid: Option<u32>,
     pub(super) phase: Phase,
     pub(super) window: Window,
+    pub(super) values: SentValues,
     /// It is in the list of those that have room for more.
     pub(super) open: bool,
     pub(super) tasks_left: Option<u64>,
@@ -495,6 +497,7 @@ impl Table {
                 pid: None,
                 phase: Phase::Starting { greeted: false, ready: false },
                 window: Window::default(),
+                values: SentValues::default(),
                 open: false,
                 tasks_left: cx.config.tasks_max(id),
                 deadline: None,

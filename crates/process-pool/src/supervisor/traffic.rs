@@ -7,7 +7,7 @@ use concurrent_futures_executor::future::{FutureId, TaskError, WorkerDied};
 
 use crate::{
     channel::{PoolEnd, WINDOW_MAX},
-    frame::{Frame, Kind, ProtocolError},
+    frame::{Frame, FrameBuilder, Kind, ProtocolError},
     message::decode_failure,
     payload::TaskFrame,
     region::Region,
@@ -112,8 +112,12 @@ impl Table {
             set_bell(end, &worker.window, self.watched);
         }
         let mut began = None;
-        let mut failure = None;
+        let mut failure = send_values(cx, worker, &frame).map_or_else(Some, |sent| {
+            // There is room in a ring for all values that a task may have.
+            (!sent).then(no_room)
+        });
         match link.shared() {
+            _ if failure.is_some() => {}
             None => link.send_task(&cx.reactor, &frame),
             Some(_) if frame.is_long() => {
                 let (link, frame) = (Arc::clone(&link), Arc::clone(&frame));
@@ -169,7 +173,7 @@ impl Table {
             };
             let link = Arc::clone(&worker.link);
             let (Some(end), Some(queued)) = (link.shared(), self.queue.pop_front()) else { return };
-            match push_ahead(worker, end, queued, self.watched) {
+            match push_ahead(cx, worker, end, queued, self.watched) {
                 Pushed::Sent => {
                     self.ahead += 1;
                     self.each_rings = false;
@@ -323,7 +327,7 @@ impl Table {
                 let queued = Queued { task: QueuedTask::Fresh(task), id, frame };
                 let pushed = match link.shared() {
                     Some(end) if worker.window.len() < worker.window_max() => {
-                        push_ahead(worker, end, queued, self.watched)
+                        push_ahead(cx, worker, end, queued, self.watched)
                     }
                     _ => Pushed::NoRoom(Some(queued)),
                 };
@@ -571,6 +575,44 @@ fn no_room() -> ProtocolError {
     ProtocolError("it has done its tasks and not read them".to_owned())
 }
 
+/// How many values a worker is told to forget at once.
+const FORGOTTEN_MAX: usize = 64;
+
+/// Sends a worker the shared values that this task needs and it does not have, and tells it which it does not need any more. To
+/// be called before the task is sent. False if there is no room.
+fn send_values(
+    cx: &Context,
+    worker: &mut Worker,
+    frame: &TaskFrame,
+) -> Result<bool, ProtocolError> {
+    let Worker { link, values, .. } = worker;
+    for _ in 0..FORGOTTEN_MAX {
+        let Some(number) = values.dropped() else { break };
+        let forget = FrameBuilder::new(Kind::Forget, number).finish();
+        match link.shared() {
+            None => link.send(&cx.reactor, Arc::new(forget), Vec::new()),
+            Some(end) if end.send(&forget, 0)? => {}
+            Some(_) => return Ok(false),
+        }
+        values.remove(number);
+    }
+    for value in &frame.values {
+        if values.has(value) {
+            continue;
+        }
+        // The worker reads it from the socket when it comes to this, in order with everything else.
+        let notice = FrameBuilder::new(Kind::Value, value.number).finish();
+        if let Some(end) = link.shared()
+            && !end.send(&notice, 0)?
+        {
+            return Ok(false);
+        }
+        link.send_value(&cx.reactor, value);
+        values.add(value);
+    }
+    Ok(true)
+}
+
 enum Pushed {
     Sent,
     Cancelled,
@@ -579,7 +621,13 @@ enum Pushed {
 }
 
 /// Sends a busy worker one more task, which was never sent.
-fn push_ahead(worker: &mut Worker, end: &PoolEnd<Region>, queued: Queued, watched: bool) -> Pushed {
+fn push_ahead(
+    cx: &Context,
+    worker: &mut Worker,
+    end: &PoolEnd<Region>,
+    queued: Queued,
+    watched: bool,
+) -> Pushed {
     let Queued { task, id, frame } = queued;
     let QueuedTask::Fresh(task) = task else {
         return Pushed::NoRoom(Some(Queued { task, id, frame }));
@@ -588,7 +636,9 @@ fn push_ahead(worker: &mut Worker, end: &PoolEnd<Region>, queued: Queued, watche
     let Some(task) = task.send() else { return Pushed::Cancelled };
     let slot = worker.window.next_slot();
     set_bell(end, &worker.window, watched);
-    match end.send_task(&frame.bytes, id, slot) {
+    let sent = send_values(cx, worker, &frame)
+        .and_then(|sent| Ok(sent && end.send_task(&frame.bytes, id, slot)?));
+    match sent {
         Ok(true) => {
             let hold = Hold::Ahead(task);
             worker.window.push(Sent { hold, id, slot, frame, attempts: 0, began: None });
