@@ -15,6 +15,7 @@ mod process_pool {
     mod options;
     mod programs;
     mod races;
+    mod shared;
     mod storm;
 
     use std::{
