@@ -383,8 +383,9 @@ mod tests {
         assert_eq!(bytes, [3, 1, 2]);
         assert_eq!(bytes, vec![3, 1, 2]);
         assert_eq!(bytes, Bytes::from(&[3, 1, 2][..]));
-        assert!(Bytes::from([3, 1, 1]) < bytes && bytes < Bytes::from([3, 2]));
-        assert!(Bytes::new().is_empty() && Bytes::default() == []);
+        let (less, more) = (Bytes::from([3, 1, 1]), Bytes::from([3, 2]));
+        assert!(less < bytes && bytes < more);
+        assert!(Bytes::new().is_empty() && Bytes::default().is_empty());
         let set: HashSet<Bytes> = [bytes.clone(), Bytes::from([3, 1, 2])].into();
         assert!(set.len() == 1 && set.contains(&[3, 1, 2][..]));
         let set: BTreeSet<Bytes> = [bytes.clone()].into();

@@ -156,6 +156,7 @@ pub(crate) mod portable {
         /// # Errors
         ///
         /// That of `make`, which is called again the next time.
+        #[expect(clippy::missing_panics_doc, reason = "there is one or the other")]
         pub fn kept<E>(
             &self,
             make: impl FnOnce(&[u8], &[Bytes]) -> Result<Arc<dyn Any + Send + Sync>, E>,

@@ -203,7 +203,7 @@ impl Received {
     }
 
     /// The same, whose memory goes back to the shelf.
-    pub(crate) fn from_shelf(self, shelf: &Arc<Shelf>) -> Self {
+    pub(crate) fn returned_to(self, shelf: &Arc<Shelf>) -> Self {
         let mut this = self;
         this.shelf = Some(Arc::clone(shelf));
         this

@@ -134,7 +134,7 @@ impl Region {
         let bytes = self.copy(0..header.length, header.length, shelf)?;
         if !header.kind.has_buffers() {
             self.trim(ANSWER_OFFSET..ANSWER_OFFSET + header.length);
-            return Ok(Received::plain(bytes).from_shelf(shelf));
+            return Ok(Received::plain(bytes).returned_to(shelf));
         }
         let (lengths, table) = read_table(&bytes)?;
         let (places, length) = places(header.length, lengths).ok_or(io::ErrorKind::InvalidData)?;

@@ -64,7 +64,9 @@ impl ValueFile {
             io::Result::Ok(Arc::new(file) as Arc<dyn Any + Send + Sync>)
         })?;
         let file = Arc::clone(kept).downcast();
-        file.map_err(|_| io::Error::other("it is shared with another kind of executor already"))
+        file.map_err(|_other| {
+            io::Error::other("it is shared with another kind of executor already")
+        })
     }
 
     fn create(number: u64, encoded: &[u8], buffers: &[Bytes]) -> io::Result<Self> {
