@@ -41,6 +41,27 @@ use crate::{
 /// [`submit_fn`](Self::submit_fn). One that lives in a library which was loaded at run time, a plug-in, is refused
 /// ([`Refusal::NotPortable`]), since workers do not have that.
 ///
+/// # Large data
+///
+/// [`Bytes`](crate::Bytes), anywhere in an argument or a result, travel past serde, through memory that is shared with the
+/// worker. A [`Shared`](crate::Shared) value is sent to each worker once, however many tasks have it in their argument. There
+/// is no limit on either but memory; if that runs out, it is the error of the task.
+///
+/// ```
+/// use concurrent_futures_process_pool::{Bytes, ProcessPoolExecutor, Shared};
+///
+/// fn count((haystack, needle): (Shared<Bytes>, u8)) -> usize {
+///     haystack.iter().filter(|byte| **byte == needle).count()
+/// }
+///
+/// let haystack = Shared::new(Bytes::from(vec![7; 1 << 20]));
+/// let pool = ProcessPoolExecutor::with_max_workers(2)?;
+/// let tasks = (0..100).map(|needle| (haystack.clone(), needle));
+/// let counts: Vec<usize> = pool.map(count, tasks).collect::<Result<_, _>>()?;
+/// assert_eq!((counts[6], counts[7]), (0, 1 << 20));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Processes
 ///
 /// The first task starts the [fork server](crate::StartMethod::ForkServer), and then workers are started when there are

@@ -23,11 +23,13 @@ const DEPENDENCIES: &str = "docs/dependencies.md";
 const CONFORMANCE: &str = "docs/conformance.md";
 const PROTOCOL: &str = "docs/protocol.md";
 /// What `PROTOCOL` describes.
-const PROTOCOL_SOURCES: [&str; 4] = [
+const PROTOCOL_SOURCES: [&str; 6] = [
     "crates/process-pool/src/channel.rs",
     "crates/process-pool/src/frame.rs",
     "crates/process-pool/src/message.rs",
+    "crates/process-pool/src/payload.rs",
     "crates/process-pool/src/ring.rs",
+    "crates/process-pool/src/value.rs",
 ];
 
 /// A broken rule, and where in its file.

@@ -116,9 +116,12 @@ fn what_is_long_is_not_kept() {
 
 #[test]
 fn gaps_are_what_is_left() {
-    let gaps = |without: &[Range<u64>]| gaps(10..50, without).collect::<Vec<_>>();
-    assert_eq!(gaps(&[]), [10..50]);
-    assert_eq!(gaps(&[10..50]), []);
-    assert_eq!(gaps(&[10..20, 20..25, 30..50]), [25..30]);
-    assert_eq!(gaps(&[12..13, 40..49]), [10..12, 13..40, 49..50]);
+    let gaps = |without: &[(u64, u64)]| {
+        let without: Vec<_> = without.iter().map(|&(start, end)| start..end).collect();
+        gaps(10..50, &without).map(|gap| (gap.start, gap.end)).collect::<Vec<_>>()
+    };
+    assert_eq!(gaps(&[]), [(10, 50)]);
+    assert_eq!(gaps(&[(10, 50)]), []);
+    assert_eq!(gaps(&[(10, 20), (20, 25), (30, 50)]), [(25, 30)]);
+    assert_eq!(gaps(&[(12, 13), (40, 49)]), [(10, 12), (13, 40), (49, 50)]);
 }
