@@ -7,7 +7,10 @@
 use std::error::Error;
 
 use bincode::Options;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, DeserializeSeed},
+};
 
 type CodecResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -21,6 +24,12 @@ pub(crate) trait Codec {
 
     /// The value that all of `bytes` encode. Whatever they are, it neither panics nor takes much more memory than they do.
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> CodecResult<T>;
+
+    /// The same for what is decoded with the help of `seed`.
+    fn decode_seed<'de, S: DeserializeSeed<'de>>(
+        seed: S,
+        bytes: &'de [u8],
+    ) -> CodecResult<S::Value>;
 }
 
 pub(crate) struct Bincode;
@@ -46,6 +55,13 @@ impl Codec for Bincode {
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> CodecResult<T> {
         // The limit keeps a forged length from reserving more memory than there are bytes.
         Ok(options().with_limit(bytes.len() as u64).deserialize(bytes)?)
+    }
+
+    fn decode_seed<'de, S: DeserializeSeed<'de>>(
+        seed: S,
+        bytes: &'de [u8],
+    ) -> CodecResult<S::Value> {
+        Ok(options().with_limit(bytes.len() as u64).deserialize_seed(seed, bytes)?)
     }
 }
 
@@ -112,6 +128,13 @@ mod tests {
 
         fn decode<T: DeserializeOwned>(bytes: &[u8]) -> CodecResult<T> {
             Ok(serde_json::from_slice(bytes)?)
+        }
+
+        fn decode_seed<'de, S: DeserializeSeed<'de>>(
+            seed: S,
+            bytes: &'de [u8],
+        ) -> CodecResult<S::Value> {
+            Ok(seed.deserialize(&mut serde_json::Deserializer::from_slice(bytes))?)
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use concurrent_futures_future::{Future, PackagedTask};
 
 use crate::{
+    chunk::ChunkCall,
     error::{InvalidMapOptions, ShutdownError, SubmitError},
-    map::{Map, MapOptions, Submitter, run_chunk},
+    map::{Map, MapOptions, Submitter},
     portable::{Portable, PortableFn, portable_call},
     shutdown::Shutdown,
     task::{PointerCall, Task, TaskWork, package},
@@ -167,7 +168,7 @@ pub trait ExecutorExt: Executor {
     /// that is taken lets another item in. So the items may be endless, and memory is bounded. See [`MapOptions`] for
     /// the size of the window, chunks, a deadline, and results in the order in which they come.
     ///
-    /// Each result is by itself: an item that fails yields its error, and the iterator goes on.
+    /// Each result is by itself: an item that fails yields its error, and the iterator goes on. Each item is run once at most.
     ///
     /// ```
     /// # use concurrent_futures_executor::{ExecutorExt, InlineExecutor};
@@ -317,16 +318,14 @@ where
     A: Portable,
     R: Portable,
 {
-    // It captures `function`, which has no data; so it has none either, and is portable like it.
-    let call_all = move |items: Vec<A>| run_chunk(items, function);
     let submitter = Submitter {
         one: Box::new(move |item| {
             submit_portable(executor, function, item)
                 .map_err(|refused| refused.map(|(_, item)| item))
         }),
         many: Box::new(move |items| {
-            submit_portable(executor, call_all, items)
-                .map_err(|refused| refused.map(|(_, items)| items))
+            submit_work(executor, ChunkCall::new(function, items))
+                .map_err(|refused| refused.map(|work| work.items))
         }),
     };
     Map::start(executor.max_workers(), options, submitter, items.into_iter())

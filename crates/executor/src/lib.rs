@@ -23,6 +23,7 @@
 #![cfg_attr(not(feature = "portable"), forbid(unsafe_code))]
 
 mod bytes;
+mod chunk;
 #[cfg(feature = "portable")]
 mod codec;
 mod error;

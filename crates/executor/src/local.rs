@@ -11,8 +11,9 @@ use concurrent_futures_future::Future;
 
 use crate::{
     Executor, InvalidMapOptions, SubmitError,
+    chunk::run_chunk,
     executor::submit_work,
-    map::{Map, MapOptions, Submitter, run_chunk},
+    map::{Map, MapOptions, Submitter},
     task::LocalCall,
 };
 

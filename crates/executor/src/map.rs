@@ -1,8 +1,7 @@
 //! `map`: a function over many items, with a bounded window of them in the executor.
 //!
 //! Items go in by chunks, each chunk one task. What is in the executor or ready to be taken, counted in items, never
-//! exceeds the window. A chunk catches the panic of each of its items, so that an item that fails takes no other with
-//! it.
+//! exceeds the window. An item of a chunk that fails takes no other with it; see [`chunk`](crate::chunk).
 //!
 //! How large a chunk should be depends on how long a call takes, which the workers measure: a chunk comes back with the
 //! time that it took. Unless told otherwise a map begins with chunks of one item, and lets them grow for as long as they
@@ -17,11 +16,13 @@ use std::{
 };
 
 use concurrent_futures_future::{
-    CompletionSet, Future, FutureId, Panic, Progress, TaskError, TimeoutError,
+    CompletionSet, Future, FutureId, Progress, TaskError, TimeoutError,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{InvalidMapOptions, MapError, Refusal, SubmitError};
+use crate::{
+    chunk::ChunkOutput,
+    error::{InvalidMapOptions, MapError, Refusal, SubmitError},
+};
 
 /// Chunks per worker that the default window has room for: enough that workers do not run dry while the caller looks at
 /// a result, few enough to be no burden on memory.
@@ -101,7 +102,7 @@ impl MapOptions {
     /// out to be short, so that a chunk takes some hundred microseconds.
     ///
     /// Larger chunks cost less per item when calls are short. Items of a chunk are run one after another, and are
-    /// cancelled together; they fail each by itself. If the first calls are short and later ones very long, choose 1.
+    /// cancelled together; they fail each by itself, also if the worker process dies of one of them. If the first calls are short and later ones very long, choose 1.
     pub fn chunksize(mut self, items: usize) -> Self {
         self.chunksize = Some(items);
         self
@@ -140,46 +141,10 @@ impl MapOptions {
 
 type Submit<'a, T, O> = Box<dyn Fn(T) -> Result<Future<O>, SubmitError<T>> + Send + Sync + 'a>;
 
-/// What became of a chunk: the values in order, and between them, by their places in the chunk, the panics; and how long it
-/// took altogether, in nanoseconds.
-///
-/// Values and panics apart, because almost all are values: those are then written, sent, and handed out as a plain vector.
-pub(crate) type ChunkOutput<R> = (Vec<R>, Vec<(usize, ChunkPanic)>, u64);
-
-/// Calls `function` for each item of a chunk.
-pub(crate) fn run_chunk<A, R>(items: Vec<A>, function: impl Fn(A) -> R) -> ChunkOutput<R> {
-    let begin = Instant::now();
-    let mut values = Vec::with_capacity(items.len());
-    let mut panics = Vec::new();
-    let mut items = items.into_iter();
-    // One catch for as many items as do not panic. What was returned before a panic is in the vector by then.
-    while let Err(panic) = Panic::catch(|| values.extend(items.by_ref().map(&function))) {
-        panics.push((values.len() + panics.len(), ChunkPanic(panic)));
-    }
-    (values, panics, u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX))
-}
-
 /// How items become tasks; the one part of a map that knows the function.
 pub(crate) struct Submitter<'a, A, R> {
     pub(crate) one: Submit<'a, A, R>,
     pub(crate) many: Submit<'a, Vec<A>, ChunkOutput<R>>,
-}
-
-/// The panic of one item of a chunk, which crosses to another process as the text that is known of it.
-pub(crate) struct ChunkPanic(pub(crate) Panic);
-
-impl Serialize for ChunkPanic {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.0.message(), self.0.location(), self.0.backtrace()).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for ChunkPanic {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (message, location, backtrace) =
-            <(String, Option<String>, Option<String>)>::deserialize(deserializer)?;
-        Ok(Self(Panic::from_parts(message, location, backtrace)))
-    }
 }
 
 /// Tasks that have been submitted and whose results have not been looked at.
@@ -259,7 +224,7 @@ impl<T> InFlight<Future<T>> {
 struct Ready<R> {
     single: Option<Result<R, TaskError>>,
     values: vec::IntoIter<R>,
-    panics: Peekable<vec::IntoIter<(usize, ChunkPanic)>>,
+    failures: Peekable<vec::IntoIter<(usize, TaskError)>>,
     /// How many results of the chunk were yielded, but for those of a run that was begun.
     position: usize,
     /// Why none of the items of a chunk has a value, and how many are left of them.
@@ -271,7 +236,7 @@ impl<R> Default for Ready<R> {
         Self {
             single: None,
             values: Vec::new().into_iter(),
-            panics: Vec::new().into_iter().peekable(),
+            failures: Vec::new().into_iter().peekable(),
             position: 0,
             failed: None,
         }
@@ -279,26 +244,24 @@ impl<R> Default for Ready<R> {
 }
 
 impl<R> Ready<R> {
-    fn set_chunk(&mut self, values: Vec<R>, panics: Vec<(usize, ChunkPanic)>) {
-        self.values = values.into_iter();
-        self.panics = panics.into_iter().peekable();
+    fn set_chunk(&mut self, chunk: ChunkOutput<R>) {
+        self.values = chunk.values.into_iter();
+        self.failures = chunk.failures.into_iter().peekable();
         self.position = 0;
     }
 
     /// How many values come next, one after another.
     fn run_length(&mut self) -> usize {
-        match self.panics.peek() {
+        match self.failures.peek() {
             Some((index, _)) => index - self.position,
             None => self.values.len(),
         }
     }
 
     fn next(&mut self) -> Option<Result<R, MapError>> {
-        if let Some((_, ChunkPanic(panic))) =
-            self.panics.next_if(|(index, _)| *index == self.position)
-        {
+        if let Some((_, error)) = self.failures.next_if(|(index, _)| *index == self.position) {
             self.position += 1;
-            return Some(Err(TaskError::Panicked(panic).into()));
+            return Some(Err(error.into()));
         }
         if let Some(value) = self.values.next() {
             self.position += 1;
@@ -531,12 +494,22 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
         }
         let Some((outcome, items)) = self.chunks.next(self.deadline)? else { return Ok(false) };
         match outcome {
-            Ok((values, panics, nanos)) => {
-                self.adapt(items, nanos);
-                if let Some(progress) = &self.progress {
-                    progress.found_failed(panics.len() as u64);
+            Ok(chunk) if chunk.len() == items => {
+                if let Some(nanos) = chunk.nanos {
+                    self.adapt(items, nanos);
                 }
-                self.ready.set_chunk(values, panics);
+                if let Some(progress) = &self.progress {
+                    progress.found_failed(chunk.failures.len() as u64);
+                }
+                self.ready.set_chunk(chunk);
+            }
+            // From a worker out of its mind.
+            Ok(chunk) => {
+                let what = format!("{} results of {items} items", chunk.len());
+                if let Some(progress) = &self.progress {
+                    progress.found_failed(items as u64);
+                }
+                self.ready.failed = Some((TaskError::failed(what), items));
             }
             Err(error) => self.ready.failed = Some((error, items)),
         }

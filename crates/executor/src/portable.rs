@@ -61,6 +61,7 @@ where
         Some(Entry {
             trampoline: wire::trampoline::<F, A, R>,
             function: None,
+            chunk: None,
             name: <Self as concurrent_futures_future::Work>::name(),
         })
     }
@@ -85,6 +86,7 @@ impl<A: Portable, R: Portable> TaskWork for PointerCall<A, R> {
         Some(Entry {
             trampoline: wire::pointer_trampoline::<A, R>,
             function: Some(wire::erase(self.function)),
+            chunk: None,
             name: <Self as concurrent_futures_future::Work>::name(),
         })
     }
@@ -128,18 +130,20 @@ pub mod wire {
     use super::{Portable, PortableFn};
     use crate::{
         bytes::Bytes,
+        chunk::records,
         codec::{Bincode, Codec},
         out_of_band::{self, Root},
     };
 
     pub use crate::{
         bytes::{GiveBack, Owner},
+        chunk::records::Journal,
         out_of_band::{out_of_band, with_values},
         shared::portable::{SharedValue, forget_value, provide_value},
     };
 
     /// What is written and read with here.
-    type Wire = Bincode;
+    pub(crate) type Wire = Bincode;
 
     /// What the codec is called where two processes make sure that they use the same.
     pub const CODEC_ID: u8 = Wire::ID;
@@ -158,6 +162,34 @@ pub mod wire {
         result: &mut Vec<u8>,
     ) -> Result<(), TaskError>;
 
+    /// Decodes the items of a chunk, calls the function for each of them but the `first` ones, and appends what came of them
+    /// to the buffer; tells the journal of each, so that another worker can go on if this one dies.
+    ///
+    /// An error is that of the whole chunk: its items could not be decoded. Otherwise each item that fails does so by itself.
+    /// It never unwinds. The buffer is as long as it was if there is an error.
+    pub type ChunkTrampoline = fn(
+        argument: &[u8],
+        first: usize,
+        result: &mut Vec<u8>,
+        journal: &mut dyn Journal,
+    ) -> Result<(), TaskError>;
+
+    /// How a task that is a chunk of a `map` is run item by item.
+    #[derive(Clone, Copy)]
+    #[non_exhaustive]
+    pub struct Chunk {
+        /// The function that runs it from its encoded argument, the same that the entry's own takes.
+        pub trampoline: ChunkTrampoline,
+        /// How many items there are.
+        pub items: usize,
+    }
+
+    impl fmt::Debug for Chunk {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("Chunk").field("items", &self.items).finish_non_exhaustive()
+        }
+    }
+
     /// How a portable task is run in another process of the same executable.
     #[derive(Clone, Copy)]
     #[non_exhaustive]
@@ -166,6 +198,9 @@ pub mod wire {
         pub trampoline: Trampoline,
         /// The task's function, its type forgotten, if it is a pointer and thus not known by the trampoline already.
         pub function: Option<fn()>,
+        /// If it is a chunk of a `map`: how to run it so that not all of it is lost if its worker dies. An executor that does
+        /// not care for that leaves it alone.
+        pub chunk: Option<Chunk>,
         /// The type name of the task's function, for people to read.
         pub name: &'static str,
     }
@@ -181,7 +216,22 @@ pub mod wire {
             const { super::assert_no_captures::<F>() };
             let _ = function;
             let name = std::any::type_name::<F>();
-            Self { trampoline: trampoline::<F, A, R>, function: None, name }
+            Self { trampoline: trampoline::<F, A, R>, function: None, chunk: None, name }
+        }
+
+        pub(crate) fn of_chunk<F, A, R>(items: usize, name: &'static str) -> Self
+        where
+            F: Fn(A) -> R + PortableFn,
+            A: Portable,
+            R: Portable,
+        {
+            let chunk = Chunk { trampoline: chunk_trampoline::<F, A, R>, items };
+            Self {
+                trampoline: whole_chunk_trampoline::<F, A, R>,
+                function: None,
+                chunk: Some(chunk),
+                name,
+            }
         }
 
         /// Decodes the argument, calls the function and appends the encoded result, in this process.
@@ -215,6 +265,34 @@ pub mod wire {
         R: Portable,
     {
         call(|argument| conjure::<F>()(argument), argument, result)
+    }
+
+    fn chunk_trampoline<F, A, R>(
+        argument: &[u8],
+        first: usize,
+        result: &mut Vec<u8>,
+        journal: &mut dyn Journal,
+    ) -> Result<(), TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Portable,
+        R: Portable,
+    {
+        records::run::<Wire, A, R>(|item| conjure::<F>()(item), argument, first, result, journal)
+    }
+
+    /// Runs a chunk as if it were any other task.
+    fn whole_chunk_trampoline<F, A, R>(
+        _function: Option<fn()>,
+        argument: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Portable,
+        R: Portable,
+    {
+        chunk_trampoline::<F, A, R>(argument, 0, result, &mut ())
     }
 
     /// The trampoline of `fn` pointers.
@@ -318,7 +396,10 @@ pub mod wire {
         decode_with::<Wire, T>(bytes, what)
     }
 
-    fn decode_with<C: Codec, T: Portable>(bytes: &[u8], what: Crossing) -> Result<T, CodecError> {
+    pub(crate) fn decode_with<C: Codec, T: Portable>(
+        bytes: &[u8],
+        what: Crossing,
+    ) -> Result<T, CodecError> {
         out_of_band::cross(|| C::decode(bytes))
             .map(|Root(value)| value)
             .map_err(|error| CodecError::new(what, std::any::type_name::<T>(), error))

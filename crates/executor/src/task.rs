@@ -7,7 +7,7 @@ use concurrent_futures_future::{
 };
 
 #[cfg(feature = "portable")]
-use crate::portable::Entry;
+use crate::{chunk::records::Kept, portable::Entry};
 
 /// A task for an [`Executor`](crate::Executor): a function, its argument, and the obligation to complete a future.
 ///
@@ -148,7 +148,7 @@ impl Task {
     /// `None` if it was cancelled before: then it must not be run.
     #[must_use = "a task that was cancelled must not be run"]
     pub fn start(self) -> Option<StartedTask> {
-        self.erased.start().then(|| StartedTask { erased: Arc::clone(&self.erased) })
+        self.erased.start().then(|| StartedTask::new(&self.erased))
     }
 
     /// Sends the task to a worker that may start it later on, without this process knowing; see
@@ -192,7 +192,7 @@ impl SentTask {
     /// Marks the future as running, because the worker has started. `None` if it was taken back and cancelled.
     #[must_use = "a task that has started is owed an outcome"]
     pub fn start(self) -> Option<StartedTask> {
-        self.erased.start_sent().then(|| StartedTask { erased: Arc::clone(&self.erased) })
+        self.erased.start_sent().then(|| StartedTask::new(&self.erased))
     }
 
     /// The task as it was before it was sent, because the worker has not started it and will not. `None` if it was
@@ -233,28 +233,75 @@ impl fmt::Debug for SentTask {
 #[must_use = "dropping a started task fails its future"]
 pub struct StartedTask {
     erased: Arc<dyn ErasedTask>,
+    /// Of a chunk whose worker died: what that had done of it.
+    kept: Option<Box<Kept>>,
+}
+
+/// For executors that have another worker go on with a [chunk](Entry::chunk) whose worker died.
+#[cfg(feature = "portable")]
+impl StartedTask {
+    /// Keeps what came of the next `items` of a chunk, which has `of` altogether: the values and the failures that its
+    /// [journal](crate::wire::Journal) was told of. What completes the task later on is then about the items that are left.
+    ///
+    /// False if it cannot be what a journal was told; then nothing is kept.
+    #[must_use = "if false, nothing is kept"]
+    pub fn keep_items(&mut self, values: &[u8], failures: &[u8], items: usize, of: usize) -> bool {
+        let mut kept = self.kept.take().unwrap_or_else(|| Box::new(Kept::new(of)));
+        let is_kept = kept.add(values, failures, items);
+        if is_kept || kept.has_any() {
+            self.kept = Some(kept);
+        }
+        is_kept
+    }
+
+    /// Fails the next item of a chunk some of which, even if that is nothing, was [kept](Self::keep_items).
+    pub fn fail_item(&mut self, error: TaskError) {
+        if let Some(kept) = &mut self.kept {
+            kept.lose(error);
+        }
+    }
+
+    /// Whether [an item has failed](Self::fail_item).
+    #[must_use]
+    pub fn has_failed_items(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.has_lost())
+    }
 }
 
 #[cfg(feature = "portable")]
 impl StartedTask {
+    fn new(erased: &Arc<dyn ErasedTask>) -> Self {
+        Self { erased: Arc::clone(erased), kept: None }
+    }
+
     /// Completes the future with the result that a worker encoded.
     ///
-    /// A result that cannot be decoded becomes the future's error.
-    pub fn complete_encoded(self, result: &[u8]) {
-        self.erased.complete_encoded(result);
+    /// A result that cannot be decoded becomes the future's error. Of a chunk no item of which is left, the result does not
+    /// matter.
+    pub fn complete_encoded(mut self, result: &[u8]) {
+        let kept = self.kept.take();
+        self.erased.complete_encoded(result, kept);
     }
 
     /// As [`complete_encoded`](Self::complete_encoded), by a thread that is not to run the callbacks of the future: if there may be
     /// any, or somebody waits for it, or it fails, then what is left to be done is returned.
     #[must_use = "what is returned is to be completed by another thread"]
-    pub fn complete_encoded_unwatched(self, result: &[u8]) -> Option<DecodedTask> {
-        let complete = Arc::clone(&self.erased).complete_encoded_unwatched(result)?;
+    pub fn complete_encoded_unwatched(mut self, result: &[u8]) -> Option<DecodedTask> {
+        let erased = Arc::clone(&self.erased);
+        let kept = self.kept.take();
+        let complete = erased.complete_encoded_unwatched(result, kept)?;
         Some(DecodedTask { complete, _task: self })
     }
 
-    /// Completes the future with `error`.
-    pub fn fail(self, error: TaskError) {
-        self.erased.fail_started(error);
+    /// Completes the future with `error`; or, of a chunk, fails the items that are left.
+    pub fn fail(mut self, error: TaskError) {
+        match &mut self.kept {
+            None => self.erased.fail_started(error),
+            Some(kept) => {
+                kept.lose_rest(&error);
+                self.complete_encoded(&[]);
+            }
+        }
     }
 
     /// Whether neither the work nor its result owns anything, so that dropping the one and decoding the other takes next to
@@ -358,12 +405,13 @@ trait ErasedTask: Send + Sync {
         buffer: &mut Vec<u8>,
     ) -> Result<(), concurrent_futures_future::CodecError>;
     #[cfg(feature = "portable")]
-    fn complete_encoded(&self, result: &[u8]);
+    fn complete_encoded(&self, result: &[u8], kept: Option<Box<Kept>>);
     /// Returns how to complete it, if it has not done so.
     #[cfg(feature = "portable")]
     fn complete_encoded_unwatched(
         self: Arc<Self>,
         result: &[u8],
+        kept: Option<Box<Kept>>,
     ) -> Option<Box<dyn FnOnce() + Send>>;
 }
 
@@ -380,6 +428,16 @@ pub(crate) trait TaskWork: Work {
 
     #[cfg(feature = "portable")]
     fn decode_result(result: &[u8]) -> Result<Self::Output, concurrent_futures_future::CodecError>;
+
+    /// The same for the items of a chunk that were left, if what came of others was `kept`.
+    #[cfg(feature = "portable")]
+    fn decode_rest(
+        result: &[u8],
+        kept: Option<Kept>,
+    ) -> Result<Self::Output, concurrent_futures_future::CodecError> {
+        drop(kept);
+        Self::decode_result(result)
+    }
 }
 
 impl<W: TaskWork> ErasedTask for PackagedTask<W> {
@@ -474,16 +532,17 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
     }
 
     #[cfg(feature = "portable")]
-    fn complete_encoded(&self, result: &[u8]) {
-        self.complete(decode::<W>(result));
+    fn complete_encoded(&self, result: &[u8], kept: Option<Box<Kept>>) {
+        self.complete(decode::<W>(result, kept));
     }
 
     #[cfg(feature = "portable")]
     fn complete_encoded_unwatched(
         self: Arc<Self>,
         result: &[u8],
+        kept: Option<Box<Kept>>,
     ) -> Option<Box<dyn FnOnce() + Send>> {
-        let outcome = match decode::<W>(result) {
+        let outcome = match decode::<W>(result, kept) {
             Ok(value) => Ok(self.complete_unwatched(value).err()?),
             // Nobody may be there to read it, and then it is reported, by the user's code.
             Err(error) => Err(error),
@@ -493,9 +552,10 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
 }
 
 #[cfg(feature = "portable")]
-fn decode<W: TaskWork>(result: &[u8]) -> Result<W::Output, TaskError> {
+fn decode<W: TaskWork>(result: &[u8], kept: Option<Box<Kept>>) -> Result<W::Output, TaskError> {
     // This runs the user's code, too.
-    let decoded = concurrent_futures_future::Panic::catch(|| W::decode_result(result));
+    let decoded =
+        concurrent_futures_future::Panic::catch(|| W::decode_rest(result, kept.map(|kept| *kept)));
     // Callbacks, which come next, are not to find what was for this.
     crate::out_of_band::release();
     match decoded {

@@ -101,15 +101,39 @@ fn p25_p26_a_value_that_does_not_cross_fails_its_task_alone() {
     });
 }
 
-/// In a chunk, a result that does not cross fails the chunk: it is one message. The next chunk is none the worse.
+/// In a chunk, a result that cannot be encoded is that of its item.
+#[test]
+fn p26_a_result_of_a_chunk_that_cannot_be_encoded_fails_its_item() {
+    guarded(|| {
+        let executor = WireExecutor::new(1);
+        let answer = |n: u8| Answer(Fragile(STEPS[usize::from(n)]));
+        let options = MapOptions::new().chunksize(4);
+        let results: Vec<_> = executor.map_with(options, answer, [0, 2, 0, 1]).unwrap().collect();
+        assert_eq!(results.len(), 4);
+        for (index, result) in results.into_iter().enumerate() {
+            if index != 1 {
+                assert!(result.is_ok(), "{result:?}");
+                continue;
+            }
+            let Err(MapError::Task(error)) = result else { panic!("{result:?}") };
+            let error = codec_error(error);
+            assert_eq!(error.crossing(), Crossing::EncodeResult);
+            assert!(error.type_name().ends_with("Answer"), "{error}");
+            let cause = std::error::Error::source(&error).expect("the codec's error").to_string();
+            assert!(cause.contains("broken while"), "{cause}");
+        }
+    });
+}
+
+/// One that cannot be decoded fails the chunk: nobody knows where the next begins. The next chunk is none the worse.
 #[test]
 fn p26_a_chunk_that_does_not_cross_fails_as_one() {
     guarded(|| {
         let executor = WireExecutor::new(1);
         let answer = |n: u8| Answer(Fragile(STEPS[usize::from(n)]));
         let options = MapOptions::new().chunksize(2);
-        // The first chunk holds a result that cannot be encoded, the second none.
-        let results: Vec<_> = executor.map_with(options, answer, [0, 2, 0, 1]).unwrap().collect();
+        // The first chunk holds a result that cannot be decoded, the second none.
+        let results: Vec<_> = executor.map_with(options, answer, [0, 3, 0, 1]).unwrap().collect();
         assert_eq!(results.len(), 4);
         for result in &results[..2] {
             assert!(matches!(result, Err(MapError::Task(TaskError::Codec(_)))), "{result:?}");
