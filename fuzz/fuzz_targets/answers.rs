@@ -82,5 +82,6 @@ fuzz_target!(|rounds: Vec<(Vec<(u16, u64)>, Vec<u64>, u16)>| {
             rest = after;
         }
         let _any = (pool.has_answers(), pool.expect_bell(u64::from(count)), pool.cost());
+        let _any = pool.journaled();
     }
 });

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use concurrent_futures::Future;
+use concurrent_futures::{Future, MapOptions};
 use concurrent_futures_process_pool::{Builder, ProcessPoolExecutor};
 
 use crate::{Gate, delays, functions::double, processes::send_signal, registry, seed::Random};
@@ -40,12 +40,18 @@ pub fn round(random: &mut Random, builder: impl Fn() -> Builder) {
                 }
             }
         });
-        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        let (mut numbers, mut texts, mut chunks) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..40 {
-            match random.below(4) {
+            match random.below(5) {
                 0 => texts.push(hostile.submit(|n: usize| "x".repeat(n), 100_000).expect(GOES_ON)),
                 1 => numbers.push(hostile.submit(measure, "x".repeat(100_000)).expect(GOES_ON)),
                 2 => numbers.push(hostile.submit(double, random.next() >> 1).expect(GOES_ON)),
+                3 => {
+                    let items: Vec<_> =
+                        (0..20).map(|n| (random.next(), 100 * u64::from(n == 9))).collect();
+                    let options = MapOptions::new().chunksize(20);
+                    chunks.push(hostile.map_with(options, scribble, items).expect(GOES_ON));
+                }
                 _ => {
                     let task = hostile.submit(scribble, (random.next(), random.below(2000)));
                     numbers.push(task.expect(GOES_ON));
@@ -57,6 +63,16 @@ pub fn round(random: &mut Random, builder: impl Fn() -> Builder) {
         }
         for future in texts {
             let _any = end(&hostile, future);
+        }
+        for chunk in chunks {
+            let results = scope.spawn(|| chunk.count());
+            while !results.is_finished() {
+                thread::sleep(delays::moment());
+                if !results.is_finished() {
+                    kill_all(&hostile);
+                }
+            }
+            assert_eq!(results.join().expect("no panic"), 20);
         }
         // What comes out of a worker that has still a thread that scribbles, may be wrong.
         let mut right_in_a_row = 0;
@@ -71,11 +87,15 @@ pub fn round(random: &mut Random, builder: impl Fn() -> Builder) {
 /// The value with which a future ends. Workers are killed if it does not end by itself.
 fn end<R: Send>(pool: &ProcessPoolExecutor, future: Future<R>) -> Option<R> {
     while future.wait_timeout(delays::moment()).is_err() {
-        for pid in pool.worker_pids() {
-            send_signal(pid, libc::SIGKILL);
-        }
+        kill_all(pool);
     }
     future.result().ok()
+}
+
+fn kill_all(pool: &ProcessPoolExecutor) {
+    for pid in pool.worker_pids() {
+        send_signal(pid, libc::SIGKILL);
+    }
 }
 
 /// What the pool calls the memory that it shares with a worker.
@@ -83,9 +103,11 @@ const NAME: &str = "memfd:worker";
 
 /// Where in that memory something lies that is worth more than one try in thousands. If the layout changes, these are words
 /// like any other.
-const LINES: usize = 1664 / 8;
-const RINGS: [usize; 2] = [1664 / 8, 67456 / 8];
+const LINES: usize = 1792 / 8;
+const RINGS: [usize; 2] = [1792 / 8, 67584 / 8];
 const LINE: usize = 128 / 8;
+const JOURNAL: usize = 5 * LINE;
+const CLAIMS: usize = 6 * LINE;
 
 /// How a [`scribble`] goes about it, by number.
 pub const WAYS: u64 = 8;
@@ -112,12 +134,35 @@ pub fn scribble((seed, micros): (u64, u64)) -> u64 {
 pub fn forge_claims((before, after): (u64, u64)) -> u64 {
     registry::reach::<Gate>(before).pass();
     if let Some(memory) = Memory::find() {
-        for claim in 5 * LINE..LINES {
+        for claim in CLAIMS..LINES {
             memory.write(claim, u64::MAX);
         }
     }
     registry::reach::<Gate>(after).pass();
     0
+}
+
+/// Writes anything over what this worker has said of the chunk that it runs, and over the results that it has kept.
+pub fn forge_journal(seed: u64) {
+    const EXTREMES: [u64; 6] = [0, 1, u64::MAX, 1 << 63, 1 << 40, 4];
+    let mut random = Random::new(seed);
+    let Some(memory) = Memory::find() else { return };
+    for _ in 0..=random.below(3) {
+        // The task, how many of its items are done, and how long their records are.
+        let word = JOURNAL + random.index(4);
+        let value = match random.below(3) {
+            0 => EXTREMES[random.index(EXTREMES.len())],
+            1 => memory.read(word).wrapping_add(random.below(20)).wrapping_sub(10),
+            _ => memory.read(word),
+        };
+        memory.write(word, value);
+    }
+    for _ in 0..random.below(8) {
+        let bytes = random.next().to_le_bytes();
+        let offset = (3_i64 << 40) + random.below(100).cast_signed();
+        // SAFETY: the bytes are there.
+        unsafe { libc::pwrite(memory.fd, bytes.as_ptr().cast(), bytes.len(), offset) };
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -130,7 +175,9 @@ struct Memory {
 impl Memory {
     fn find() -> Option<Self> {
         let maps = fs::read_to_string("/proc/self/maps").ok()?;
-        let line = maps.lines().find(|line| line.contains(NAME) && line.contains(" rw-s "))?;
+        // The journal is mapped as well.
+        let is_it = |line: &&str| line.contains(NAME) && line.contains(" rw-s 00000000 ");
+        let line = maps.lines().find(is_it)?;
         let (start, end) = line.split_once(' ')?.0.split_once('-')?;
         let start = usize::from_str_radix(start, 16).ok()?;
         let end = usize::from_str_radix(end, 16).ok()?;
@@ -181,7 +228,7 @@ impl Memory {
             3 => self.write(random.index(LINES), extreme),
             // The two low bits of claims say what has become of a task.
             4 => {
-                let claim = 5 * LINE + random.index(LINES - 5 * LINE);
+                let claim = CLAIMS + random.index(LINES - CLAIMS);
                 self.write(claim, self.read(claim) ^ random.below(4));
             }
             // Bits of what the rings hold, so that frames are nearly right.
@@ -198,7 +245,7 @@ impl Memory {
 
     fn spoil_file(self, random: &mut Random) {
         let bytes = random.next().to_le_bytes();
-        let places = [0, self.words as u64 * 8, 1 << 40, 2 << 40];
+        let places = [0, self.words as u64 * 8, 1 << 40, 2 << 40, 3 << 40];
         let offset = places[random.index(places.len())] + random.below(self.words as u64 * 8);
         let offset = offset.cast_signed();
         let hole = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;

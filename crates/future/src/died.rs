@@ -7,7 +7,7 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 /// A worker process died, and the task that it was running with it; part of Python's `BrokenProcessPool`.
 ///
-/// Other tasks are not affected. Clones are cheap.
+/// Other tasks are not affected, nor are other items of the same chunk of a `map`. Clones are cheap.
 #[derive(Clone)]
 pub struct WorkerDied(Arc<Inner>);
 
@@ -87,7 +87,7 @@ impl WorkerDied {
         self.with(|inner| inner.signal = Some(signal))
     }
 
-    /// For executor authors: for how long it had been running the task.
+    /// For executor authors: for how long it had been running the task, or the chunk that an item was in.
     #[must_use]
     pub fn with_run_time(self, run_time: Duration) -> Self {
         self.with(|inner| inner.run_time = Some(run_time))
@@ -129,7 +129,7 @@ impl WorkerDied {
         self.0.signal
     }
 
-    /// For how long it had been running the task. `None` if the task had not started.
+    /// For how long it had been running the task, or the chunk that an item of a `map` was in. `None` if the task had not started.
     #[must_use]
     pub fn run_time(&self) -> Option<Duration> {
         self.0.run_time

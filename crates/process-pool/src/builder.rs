@@ -259,7 +259,7 @@ impl Builder {
     /// socket.
     ///
     /// Without it, a task costs some twenty microseconds rather than two or three, and no task is sent to a worker before that
-    /// is free. Where the system has no such memory, or a limit on the size of files (`RLIMIT_FSIZE`) is in the way, it is not
+    /// is free; and a worker that dies takes the whole chunk of a `map` with it rather than one item. Where the system has no such memory, or a limit on the size of files (`RLIMIT_FSIZE`) is in the way, it is not
     /// used whatever is said here.
     pub fn shared_memory(mut self, shared_memory: bool) -> Self {
         self.shared_memory = shared_memory;

@@ -80,6 +80,32 @@ struct Report {
     room_end: AtomicU64,
 }
 
+/// How far the worker is with the chunk that it runs. Written by the worker, and read by the pool when it is dead.
+///
+/// `lengths[n % 2]` is how long the values among the first `n` items are. It is stored before `items` becomes `n`, and what is
+/// beside it stays, so that the two go together at whatever point between two stores the worker dies. Of failures there may be
+/// one more than that.
+#[repr(C)]
+struct Journaled {
+    /// The task, if its first item has been begun.
+    task: AtomicU64,
+    items: AtomicU64,
+    lengths: [AtomicU64; 2],
+    /// How long the failures are.
+    failures: AtomicU64,
+}
+
+/// The same, read once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) task: u64,
+    /// How many items are done.
+    pub(crate) items: u64,
+    /// How long their values are, and how long the failures.
+    pub(crate) values: u64,
+    pub(crate) failures: u64,
+}
+
 /// What the two processes share. All of it may be zero at first, but for the layout's version.
 #[repr(C)]
 pub(crate) struct Shared {
@@ -92,6 +118,7 @@ pub(crate) struct Shared {
     report: Line<Report>,
     /// Whether the place for long answers is in use: set by the worker, cleared by the pool.
     long_answer: Line<AtomicU64>,
+    journal: Line<Journaled>,
     claims: [AtomicU64; WINDOW_MAX],
     tasks: Ring,
     answers: Ring,
@@ -107,9 +134,13 @@ const _: () = {
     assert!(offset_of!(Shared, bell) == 256);
     assert!(offset_of!(Shared, report) == 384);
     assert!(offset_of!(Shared, long_answer) == 512);
-    assert!(offset_of!(Shared, claims) == 640);
-    assert!(offset_of!(Shared, tasks) == 1664);
-    assert!(offset_of!(Shared, answers) == 67456);
+    assert!(offset_of!(Shared, journal) == 640);
+    assert!(offset_of!(Journaled, items) == 8);
+    assert!(offset_of!(Journaled, lengths) == 16);
+    assert!(offset_of!(Journaled, failures) == 32);
+    assert!(offset_of!(Shared, claims) == 768);
+    assert!(offset_of!(Shared, tasks) == 1792);
+    assert!(offset_of!(Shared, answers) == 67584);
 };
 
 impl Shared {
@@ -125,6 +156,12 @@ impl Shared {
                 room_end: AtomicU64::new(0),
             }),
             long_answer: Line(AtomicU64::new(0)),
+            journal: Line(Journaled {
+                task: AtomicU64::new(0),
+                items: AtomicU64::new(0),
+                lengths: [AtomicU64::new(0), AtomicU64::new(0)],
+                failures: AtomicU64::new(0),
+            }),
             claims: std::array::from_fn(|_| AtomicU64::new(0)),
             tasks: Ring::new(),
             answers: Ring::new(),
@@ -299,6 +336,16 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
         Ok(())
     }
 
+    /// What a worker that has died says of the chunk that it was running.
+    pub(crate) fn journaled(&self) -> Progress {
+        let Journaled { task, items, lengths, failures } = &self.region.journal.0;
+        // Acquire: pair with the Releases in `begin_items` and `item_done`.
+        let task = task.load(Ordering::Acquire);
+        let items = items.load(Ordering::Acquire);
+        let values = lengths[usize::from(items % 2 == 1)].load(Ordering::Relaxed);
+        Progress { task, items, values, failures: failures.load(Ordering::Relaxed) }
+    }
+
     /// Says that the place for long answers is free again.
     pub(crate) fn long_answer_was_read(&self) {
         // Release: nothing may be written there before it was read.
@@ -426,6 +473,35 @@ impl<R: Deref<Target = Shared>> WorkerEnd<R> {
         // Acquire: pairs with the Release in `long_answer_was_read`.
         self.wait_until(|shared| shared.long_answer.0.load(Ordering::Acquire) == 0, ring_bell);
         self.region.long_answer.0.store(1, Ordering::Relaxed);
+    }
+
+    /// Says that the first item of a chunk is about to begin.
+    pub(crate) fn begin_items(&self, id: u64) {
+        let Journaled { task, items, lengths, failures } = &self.region.journal.0;
+        items.store(0, Ordering::Relaxed);
+        lengths[0].store(0, Ordering::Relaxed);
+        failures.store(0, Ordering::Relaxed);
+        // Release: what is said of the chunk before was of another task.
+        task.store(id, Ordering::Release);
+    }
+
+    /// Says that so many items of the chunk are done, one more than before, and that their values are so long.
+    #[inline]
+    pub(crate) fn item_done(&self, done: u64, values: u64) {
+        let Journaled { items, lengths, .. } = &self.region.journal.0;
+        lengths[usize::from(done % 2 == 1)].store(values, Ordering::Relaxed);
+        // Release: the values and their length come first.
+        items.store(done, Ordering::Release);
+    }
+
+    /// Says how long the failures are, the last of which is that of the item that is about to be done.
+    pub(crate) fn item_failed(&self, length: u64) {
+        self.region.journal.0.failures.store(length, Ordering::Relaxed);
+    }
+
+    /// Says that nothing is known of the chunk that is run.
+    pub(crate) fn forget_items(&self) {
+        self.region.journal.0.task.store(0, Ordering::Relaxed);
     }
 
     /// Says how long tasks take.

@@ -57,6 +57,10 @@ pub(crate) enum Kind {
     Value = 6,
     /// A value that tasks share is not needed any more.
     Forget = 7,
+    /// Run this for each of several items.
+    Chunk = 8,
+    /// The same, with buffers beside the items.
+    ChunkWithBuffers = 9,
     // From the pool to the fork server.
     /// How workers are started, and what is to be loaded before the first.
     Prepare = 16,
@@ -104,6 +108,8 @@ impl Kind {
             6 => Self::Value,
             7 => Self::Forget,
             4 => Self::Exit,
+            8 => Self::Chunk,
+            9 => Self::ChunkWithBuffers,
             16 => Self::Prepare,
             17 => Self::Start,
             18 => Self::Signal,
@@ -124,9 +130,19 @@ impl Kind {
         })
     }
 
+    /// Whether it has the worker run something.
+    pub(crate) fn is_task(self) -> bool {
+        matches!(self, Self::Task | Self::TaskWithBuffers) || self.is_chunk()
+    }
+
+    /// Whether it has the worker run something for each of several items.
+    pub(crate) fn is_chunk(self) -> bool {
+        matches!(self, Self::Chunk | Self::ChunkWithBuffers)
+    }
+
     /// Whether the body begins with a table of buffers.
     pub(crate) fn has_buffers(self) -> bool {
-        matches!(self, Self::TaskWithBuffers | Self::FinishedWithBuffers)
+        matches!(self, Self::TaskWithBuffers | Self::ChunkWithBuffers | Self::FinishedWithBuffers)
     }
 
     fn length_max(self) -> u64 {
@@ -135,6 +151,8 @@ impl Kind {
             | Self::Prepare
             | Self::Task
             | Self::TaskWithBuffers
+            | Self::Chunk
+            | Self::ChunkWithBuffers
             | Self::Finished
             | Self::FinishedWithBuffers => PAYLOAD_MAX,
             Self::Failed | Self::Unready => TEXT_MAX,
@@ -227,6 +245,7 @@ pub(crate) fn placed_header(frame: &[u8], place: u32) -> [u8; HEADER_SIZE] {
 pub(crate) fn retitle(header: &mut [u8; HEADER_SIZE], length: u64) {
     header[3] = match Kind::from_byte(header[3]) {
         Some(Kind::Task) => Kind::TaskWithBuffers as u8,
+        Some(Kind::Chunk) => Kind::ChunkWithBuffers as u8,
         _ => Kind::FinishedWithBuffers as u8,
     };
     header[16..24].copy_from_slice(&length.to_le_bytes());

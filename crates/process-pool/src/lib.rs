@@ -32,6 +32,7 @@ mod frame;
 mod image;
 #[expect(unsafe_code, reason = "lends mapped memory to tasks")]
 mod inbox;
+mod journal;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod message;

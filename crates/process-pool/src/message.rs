@@ -6,7 +6,7 @@ use concurrent_futures_executor::{
 };
 
 use crate::{
-    frame::{Fields, Frame, FrameBuilder, Kind, ProtocolError},
+    frame::{Fields, Frame, FrameBuilder, HEADER_SIZE, Header, Kind, ProtocolError},
     image::{BUILD_ID_LENGTH, Image},
 };
 
@@ -30,6 +30,46 @@ impl CallSite {
 
     pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self, ProtocolError> {
         Ok(Self { trampoline: fields.u64()?, function: fields.u64()? })
+    }
+}
+
+/// A chunk as it travels: a call for each of its items, the encoded list of which comes after this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChunkSite {
+    /// The offset of the trampoline, which knows the function.
+    pub(crate) trampoline: u64,
+    pub(crate) items: u64,
+    /// The first item that is to be run. What came of those before it is known.
+    pub(crate) first: u64,
+}
+
+impl ChunkSite {
+    /// Where `first` is in a frame.
+    const FIRST_AT: usize = HEADER_SIZE + 16;
+
+    pub(crate) fn write(self, frame: FrameBuilder) -> FrameBuilder {
+        frame.u64(self.trampoline).u64(self.items).u64(self.first)
+    }
+
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Result<Self, ProtocolError> {
+        Ok(Self { trampoline: fields.u64()?, items: fields.u64()?, first: fields.u64()? })
+    }
+
+    /// What a complete frame says. `None` if it is not that of a chunk.
+    pub(crate) fn of_frame(frame: &[u8]) -> Option<Self> {
+        let (header, body) = frame.split_first_chunk()?;
+        let header = Header::parse_placed(*header).ok()?;
+        if header.kind != Kind::Chunk {
+            return None;
+        }
+        Self::read(&mut Fields(body)).ok()
+    }
+
+    /// Has the frame of a chunk say another first item.
+    pub(crate) fn go_on_with(frame: &mut [u8], first: u64) {
+        if let Some(field) = frame.get_mut(Self::FIRST_AT..Self::FIRST_AT + 8) {
+            field.copy_from_slice(&first.to_le_bytes());
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
 pub(crate) const PAGE: u64 = 64 * 1024;
 
 /// A task as it is sent, kept in case that it has to be sent once more.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct TaskFrame {
     pub(crate) bytes: Vec<u8>,
     pub(crate) buffers: Vec<Bytes>,

@@ -254,7 +254,8 @@ impl ProcessPoolExecutor {
     /// Shuts down, cancels what has not started, and kills all workers and what they have started, with `SIGKILL`; Python's
     /// `kill_workers()`. Does not wait.
     ///
-    /// What runs fails with [`TaskError::WorkerDied`](concurrent_futures_executor::future::TaskError::WorkerDied).
+    /// What runs fails with [`TaskError::WorkerDied`](concurrent_futures_executor::future::TaskError::WorkerDied); of a chunk of
+    /// a `map`, the items that were not done.
     pub fn kill_workers(&self) {
         self.supervisor.stop_workers(libc::SIGKILL);
     }

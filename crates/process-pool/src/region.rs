@@ -1,5 +1,5 @@
 //! The file in memory that the pool and one worker share: the rings at its beginning, mapped by both, and behind them one
-//! place each for a long argument and a long result, with their buffers.
+//! place each for a long argument and a long result, with their buffers, and for what is done of a chunk.
 //!
 //! The file is as long as its places could ever be, and takes as much memory as was written to it. Its size is sealed, so that
 //! no worker can cut off what the pool has mapped, which would be a `SIGBUS` here. The pool maps nothing but the beginning: it
@@ -30,12 +30,19 @@ use crate::{
     channel::Shared,
     frame::{Header, PAYLOAD_MAX},
     payload::{Received, Shelf, Tabled, places, read_table},
+    ring::WORD_SIZE,
 };
 
 /// Where the body of a long task is, and that of a long answer.
 const TASK_OFFSET: u64 = PAYLOAD_MAX;
 const ANSWER_OFFSET: u64 = 2 * PAYLOAD_MAX;
-const FILE_SIZE: u64 = 3 * PAYLOAD_MAX;
+/// Where the values of a chunk's items are, and the failures.
+const JOURNAL_OFFSET: u64 = 3 * PAYLOAD_MAX;
+const FAILURES_OFFSET: u64 = JOURNAL_OFFSET + PAYLOAD_MAX / 2;
+const FILE_SIZE: u64 = 4 * PAYLOAD_MAX;
+
+/// How much memory is made for the journal at first.
+const JOURNAL_MIN: usize = 64 << 10;
 
 /// How much memory a place keeps for the next one.
 pub(crate) const KEPT_MAX: u64 = 64 << 20;
@@ -131,7 +138,7 @@ impl Region {
 
     /// A copy of the long answer that is in its place, whose header this is.
     pub(crate) fn take_answer(&self, header: &Header, shelf: &Arc<Shelf>) -> io::Result<Received> {
-        let bytes = self.copy(0..header.length, header.length, shelf)?;
+        let bytes = self.copy_answer(0..header.length, header.length, shelf)?;
         if !header.kind.has_buffers() {
             self.trim(ANSWER_OFFSET..ANSWER_OFFSET + header.length);
             return Ok(Received::plain(bytes).returned_to(shelf));
@@ -141,14 +148,34 @@ impl Region {
         let sum = places.iter().map(|place| place.end - place.start).sum();
         let copies = places.into_iter().map(|place| {
             let home = Arc::downgrade(shelf);
-            self.copy(place, sum, shelf).map(|copy| wire::with_home(copy, home))
+            self.copy_answer(place, sum, shelf).map(|copy| wire::with_home(copy, home))
         });
         let buffers = copies.collect::<io::Result<_>>()?;
         self.trim(ANSWER_OFFSET..ANSWER_OFFSET + length);
         Ok(Received::with_buffers(bytes, table, buffers))
     }
 
+    /// A copy of the values in the journal.
+    pub(crate) fn values(&self, length: u64) -> io::Result<Vec<u8>> {
+        self.copy(JOURNAL_OFFSET..JOURNAL_OFFSET + length, length, &Shelf::default())
+    }
+
+    /// A copy of the failures in the journal.
+    pub(crate) fn failures(&self, length: u64) -> io::Result<Vec<u8>> {
+        self.copy(FAILURES_OFFSET..FAILURES_OFFSET + length, length, &Shelf::default())
+    }
+
+    /// Adds to the failures in the journal, which are so long.
+    pub(crate) fn put_failure(&self, at: u64, failure: &[u8]) -> io::Result<()> {
+        self.put(FAILURES_OFFSET + at, failure)
+    }
+
     /// Copies part of the place for long answers, which must hold so much memory.
+    fn copy_answer(&self, place: Range<u64>, memory: u64, shelf: &Shelf) -> io::Result<Vec<u8>> {
+        self.copy(ANSWER_OFFSET + place.start..ANSWER_OFFSET + place.end, memory, shelf)
+    }
+
+    /// Copies part of the file, which must hold so much memory.
     fn copy(&self, place: Range<u64>, memory: u64, shelf: &Shelf) -> io::Result<Vec<u8>> {
         // What was never written takes no memory in the file, but would here.
         let blocks = fstat(&self.fd)?.st_blocks;
@@ -161,7 +188,7 @@ impl Region {
             .take(length)
             .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
         while copy.len() < length {
-            let offset = (ANSWER_OFFSET + place.start + copy.len() as u64).cast_signed();
+            let offset = (place.start + copy.len() as u64).cast_signed();
             let left = length - copy.len();
             let room = &mut copy.spare_capacity_mut()[..left];
             // SAFETY: `room` is there to be written to, and as long as said.
@@ -230,6 +257,105 @@ impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: mapped by us, and nobody has a reference into it any more.
         unsafe { libc::munmap(self.shared.as_ptr().cast(), size_of::<Shared>()) };
+    }
+}
+
+/// The place of the journal, of which the worker maps as much as it has needed.
+pub(crate) struct JournalPlace {
+    start: NonNull<u8>,
+    /// How much is mapped.
+    length: usize,
+}
+
+impl JournalPlace {
+    /// Whether so many bytes can be written, so far from the beginning.
+    #[inline]
+    pub(crate) fn has_room(&self, at: usize, length: usize) -> bool {
+        at <= self.length && length <= self.length - at
+    }
+
+    /// Writes the value of an item, so far from the beginning, if it is of one word or two, as most are, and there is room. A
+    /// call of `memcpy` would take longer than all of this.
+    #[inline]
+    pub(crate) fn write_short(&mut self, at: usize, value: &[u8]) -> bool {
+        let (Some(first), Some(last)) = (value.first_chunk(), value.last_chunk()) else {
+            return false;
+        };
+        if value.len() > 2 * WORD_SIZE || !self.has_room(at, value.len()) {
+            return false;
+        }
+        // SAFETY: mapped up to the end of the value at least. This process reads nothing there, and writes nothing from
+        // elsewhere.
+        let to = unsafe { self.start.add(at) };
+        // SAFETY: the same.
+        let to_last = unsafe { to.add(value.len() - WORD_SIZE) };
+        // SAFETY: the same, and nothing is to be aligned. The two words may overlap.
+        unsafe { to.cast::<[u8; WORD_SIZE]>().write(*first) };
+        // SAFETY: the same.
+        unsafe { to_last.cast::<[u8; WORD_SIZE]>().write(*last) };
+        true
+    }
+
+    /// Writes the value of an item, so far from the beginning.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub(crate) fn write(&mut self, at: usize, value: &[u8]) {
+        assert!(self.has_room(at, value.len()), "no room for a value");
+        // SAFETY: as in `write_short`.
+        let to = unsafe { self.start.add(at) };
+        // SAFETY: the same; and the value is not there, since nobody has a reference into it.
+        unsafe { to.copy_from_nonoverlapping(NonNull::from(value).cast(), value.len()) };
+    }
+
+    /// Makes room for so many bytes, so far from the beginning. What is before them stays.
+    pub(crate) fn grow(&mut self, region: &Region, at: usize, length: usize) -> io::Result<()> {
+        let length = at.checked_add(length).ok_or(io::ErrorKind::OutOfMemory)?;
+        let length = length.checked_next_power_of_two().ok_or(io::ErrorKind::OutOfMemory)?;
+        let length = length.max(JOURNAL_MIN);
+        if length as u64 > FAILURES_OFFSET - JOURNAL_OFFSET {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        // If there is no memory, it is an error here, rather than a signal when it is written to.
+        let none = FallocateFlags::empty();
+        fallocate(&region.fd, none, JOURNAL_OFFSET.cast_signed(), (length as u64).cast_signed())?;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let start = map(region.fd.as_fd(), JOURNAL_OFFSET, length, protection)?.cast();
+        self.close();
+        self.start = start;
+        self.length = length;
+        Ok(())
+    }
+
+    /// Gives the memory back after a chunk, if it is much.
+    pub(crate) fn trim(&mut self, region: &Region) {
+        let length = self.length as u64;
+        if length > KEPT_MAX {
+            self.close();
+            region.free(JOURNAL_OFFSET..JOURNAL_OFFSET + length);
+        }
+    }
+
+    /// Has no room any more.
+    pub(crate) fn close(&mut self) {
+        if self.length > 0 {
+            // SAFETY: mapped by us, so long, and nobody has a reference into it.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+            self.length = 0;
+        }
+    }
+}
+
+impl Default for JournalPlace {
+    fn default() -> Self {
+        Self { start: NonNull::dangling(), length: 0 }
+    }
+}
+
+impl Drop for JournalPlace {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

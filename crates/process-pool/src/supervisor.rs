@@ -36,7 +36,7 @@ use crate::{
     builder::Config,
     frame::{FrameBuilder, Kind},
     image::Image,
-    message::CallSite,
+    message::{CallSite, ChunkSite},
     payload::{Shelf, TaskFrame},
     stats::PoolStats,
     sys,
@@ -123,6 +123,16 @@ pub(crate) fn call_site(image: &Image, entry: Entry) -> Option<CallSite> {
         None => 0,
     };
     Some(CallSite { trampoline, function })
+}
+
+/// The frame of a task, without the argument. `None` if it cannot be run in another process.
+fn begin_frame(image: &Image, entry: Entry, id: u64) -> Option<FrameBuilder> {
+    let Some(chunk) = entry.chunk else {
+        return Some(call_site(image, entry)?.write(FrameBuilder::new(Kind::Task, id)));
+    };
+    let trampoline = image.offset_of(chunk.trampoline as usize)?;
+    let site = ChunkSite { trampoline, items: chunk.items as u64, first: 0 };
+    Some(site.write(FrameBuilder::new(Kind::Chunk, id)))
 }
 
 impl Supervisor {
@@ -212,8 +222,9 @@ impl Supervisor {
         if let Some(reason) = self.foreign_process() {
             return Err(SubmitError::new(reason, task));
         }
-        let site = task.entry().and_then(|entry| call_site(self.cx.image, entry));
-        let Some(site) = site else {
+        let id = self.next_task.fetch_add(1, Ordering::Relaxed);
+        let frame = task.entry().and_then(|entry| begin_frame(self.cx.image, entry, id));
+        let Some(mut frame) = frame else {
             return Err(SubmitError::new(Refusal::NotPortable, task));
         };
         // Before the argument is encoded for nothing. Relaxed: it is looked at once more under the lock.
@@ -223,8 +234,6 @@ impl Supervisor {
             return Err(SubmitError::new(reason, task));
         }
         task.set_pool(self.remote.id());
-        let id = self.next_task.fetch_add(1, Ordering::Relaxed);
-        let mut frame = site.write(FrameBuilder::new(Kind::Task, id));
         // Here, since this is the user's code as well, and so that whoever submits much waits for it himself.
         let (encoded, buffers, values) = wire::with_values(|| task.encode_argument(frame.body()));
         if let Err(error) = encoded {

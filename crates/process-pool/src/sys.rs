@@ -167,11 +167,13 @@ pub(crate) fn receive_with_fds(
     Ok(received.bytes)
 }
 
+/// Where the number of this process is kept, in a page that is empty in a process that was forked.
+static PAGE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
+
 /// The number of this process, without a system call, but for the first time in each process.
 ///
 /// It is kept in a page that is empty in a process that was forked, however that was done.
 pub(crate) fn process_id() -> u32 {
-    static PAGE: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
     let Some(kept) = PAGE.get_or_init(page_wiped_on_fork) else { return std::process::id() };
     // Relaxed: all that is ever here is the same number, or nothing.
     match kept.load(Ordering::Relaxed) {
@@ -181,6 +183,29 @@ pub(crate) fn process_id() -> u32 {
             id
         }
         id => id,
+    }
+}
+
+/// A process that one can ask in no time whether it is the one that asks, or one that it was forked from.
+pub(crate) struct Process {
+    id: u32,
+    kept: Option<&'static AtomicU32>,
+}
+
+impl Process {
+    pub(crate) fn this() -> Self {
+        let id = process_id();
+        Self { id, kept: PAGE.get().copied().flatten() }
+    }
+
+    pub(crate) fn is_this(&self) -> bool {
+        self.is_this_for_sure() || process_id() == self.id
+    }
+
+    /// False as well if it would take a system call to find out.
+    #[inline]
+    pub(crate) fn is_this_for_sure(&self) -> bool {
+        self.kept.is_some_and(|kept| kept.load(Ordering::Relaxed) == self.id)
     }
 }
 

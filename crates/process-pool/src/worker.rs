@@ -19,7 +19,7 @@ use std::{
 use concurrent_futures_executor::{
     Bytes, Trampoline,
     future::{Crossing, TaskError},
-    wire,
+    wire::{self, ChunkTrampoline},
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -34,9 +34,10 @@ use crate::{
     frame::{Decoder, Fields, Frame, FrameBuilder, HEADER_SIZE, Kind, ProtocolError, Read},
     image::Image,
     inbox::{Inbox, Outbox},
-    message::{Call, CallSite, Configure, Hello, LastWords, encode_failure},
+    journal::Journal,
+    message::{Call, CallSite, ChunkSite, Configure, Hello, LastWords, encode_failure},
     payload::{Received, Tabled, Way},
-    region::Region,
+    region::{JournalPlace, Region},
     sys,
     transport::{Blocking, Socket, Transport, send_all},
     value,
@@ -204,7 +205,7 @@ impl Connection {
         loop {
             let frame = self.read()?;
             match frame.kind {
-                Kind::Task | Kind::TaskWithBuffers => self.run_task(image, frame)?,
+                kind if kind.is_task() => self.run_task(image, frame)?,
                 Kind::Value => self.provide(&frame),
                 Kind::Forget => wire::forget_value(frame.id),
                 Kind::Exit => return Ok(0),
@@ -219,7 +220,7 @@ impl Connection {
         let mut task = Received::from_socket(kind, body)?;
         let incoming = std::mem::take(&mut task.buffers);
         let reply = std::mem::take(&mut self.reply);
-        let (reply, outgoing) = run_task(image, id, task.body(), incoming, reply)?;
+        let (reply, outgoing) = run_task(image, kind, id, task.body(), incoming, reply, &mut ())?;
         if outgoing.is_empty() {
             self.send(&reply)?;
         } else {
@@ -277,6 +278,7 @@ impl Connection {
         let mut body = Vec::new();
         let mut reply = Vec::new();
         let mut cost = Cost::default();
+        let mut journal_place = JournalPlace::default();
         loop {
             if !end.has_next() {
                 inbox.give_back(end.region());
@@ -285,11 +287,11 @@ impl Connection {
             let header = end.next(&mut body, &mut ring_bell)?;
             cost.resume();
             match header.kind {
-                Kind::Task | Kind::TaskWithBuffers if !end.start(&header) => {
+                kind if kind.is_task() && !end.start(&header) => {
                     let frame = FrameBuilder::new(Kind::Skipped, header.id).finish();
                     end.answer(&frame, 0, &mut ring_bell)?;
                 }
-                Kind::Task | Kind::TaskWithBuffers => {
+                kind if kind.is_task() => {
                     let opened = match header.place & ELSEWHERE {
                         0 => None,
                         _ => Some(inbox.open(end.region(), &header)?),
@@ -299,7 +301,9 @@ impl Connection {
                         Some(opened) => (inbox.body(opened), opened.buffers()),
                     };
                     let outgoing;
-                    (reply, outgoing) = run_task(image, header.id, body, incoming, reply)?;
+                    let mut journal = Journal::new(&end, &mut journal_place, header.id);
+                    (reply, outgoing) =
+                        run_task(image, kind, header.id, body, incoming, reply, &mut journal)?;
                     let place = put_long_answer(
                         &mut end,
                         &mut outbox,
@@ -321,6 +325,7 @@ impl Connection {
                         // Before a task is started that would be lost with this worker.
                         leave(&io::Error::from_raw_os_error(libc::EBADF));
                     }
+                    journal_place.trim(end.region());
                     if reply.capacity() > BUFFER_MAX {
                         reply = Vec::new();
                     }
@@ -391,20 +396,27 @@ fn put_long_answer(
     }
 }
 
-/// Runs the task that `body` says, with these buffers; the answer is a frame, made in the memory of `reply`, and buffers.
+/// Runs the task or chunk that `body` says, with these buffers; the answer is a frame, made in the memory of `reply`, and buffers.
 fn run_task(
     image: &Image,
+    kind: Kind,
     id: u64,
     body: &[u8],
     incoming: Vec<Bytes>,
     reply: Vec<u8>,
+    journal: &mut dyn wire::Journal,
 ) -> io::Result<(Vec<u8>, Vec<Bytes>)> {
     let mut fields = Fields(body);
-    let site = CallSite::read(&mut fields)?;
     let mut reply = FrameBuilder::reuse(reply, Kind::Finished, id);
     let this = sys::process_id();
-    let (outcome, outgoing) =
-        wire::out_of_band(incoming, || run(image, site, fields.rest(), reply.body()));
+    let (outcome, outgoing) = if kind.is_chunk() {
+        let site = ChunkSite::read(&mut fields)?;
+        let run = || run_chunk(image, site, fields.rest(), reply.body(), journal);
+        wire::out_of_band(incoming, run)
+    } else {
+        let site = CallSite::read(&mut fields)?;
+        wire::out_of_band(incoming, || run(image, site, fields.rest(), reply.body()))
+    };
     if sys::process_id() != this {
         // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.
         sys::exit_now(0);
@@ -443,7 +455,6 @@ fn run(
     argument: &[u8],
     result: &mut Vec<u8>,
 ) -> Result<(), TaskError> {
-    let foreign = || TaskError::failed("the function is not part of this executable");
     let trampoline = image.address_of(site.trampoline).ok_or_else(foreign)?;
     let function = match site.function {
         0 => None,
@@ -462,6 +473,27 @@ fn run(
     debug_assert!(result.is_empty() || result.len() == HEADER_SIZE);
     // SAFETY: the two come from one `Entry`, in one frame.
     unsafe { trampoline(function, argument, result) }
+}
+
+/// The same for a chunk.
+fn run_chunk(
+    image: &Image,
+    site: ChunkSite,
+    items: &[u8],
+    result: &mut Vec<u8>,
+    journal: &mut dyn wire::Journal,
+) -> Result<(), TaskError> {
+    let trampoline = image.address_of(site.trampoline).ok_or_else(foreign)?;
+    // SAFETY: as in `run`; in a frame of this kind it is the offset of a `ChunkTrampoline`.
+    let trampoline = unsafe {
+        std::mem::transmute::<*const (), ChunkTrampoline>(ptr::with_exposed_provenance(trampoline))
+    };
+    let first = usize::try_from(site.first).unwrap_or(usize::MAX);
+    trampoline(items, first, result, journal)
+}
+
+fn foreign() -> TaskError {
+    TaskError::failed("the function is not part of this executable")
 }
 
 #[cfg(test)]

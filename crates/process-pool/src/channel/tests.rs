@@ -152,3 +152,27 @@ fn a_worker_out_of_its_mind_is_not_listened_to() {
     pool.ignore_answers();
     assert!(!pool.has_answers() && !pool.expect_bell(1));
 }
+
+/// At any point between two stores of the worker, the number of items and the length of their values go together.
+#[test]
+fn what_is_done_of_a_chunk_is_known_at_any_time() {
+    let (pool, worker) = ends();
+    let known = |task, items, values, failures| Progress { task, items, values, failures };
+    assert_eq!(pool.journaled(), known(0, 0, 0, 0));
+    for task in [7, 9] {
+        worker.begin_items(task);
+        assert_eq!(pool.journaled(), known(task, 0, 0, 0));
+        for items in 1..5 {
+            worker.item_done(items, 10 * items);
+            assert_eq!(pool.journaled(), known(task, items, 10 * items, 0));
+        }
+        // Died before it could count the item, whose value is there already.
+        worker.region().journal.0.lengths[1].store(50, Ordering::Relaxed);
+        worker.item_failed(30);
+        assert_eq!(pool.journaled(), known(task, 4, 40, 30));
+        worker.item_done(5, 40);
+        assert_eq!(pool.journaled(), known(task, 5, 40, 30));
+    }
+    worker.forget_items();
+    assert_eq!(pool.journaled().task, 0);
+}

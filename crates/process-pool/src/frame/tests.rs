@@ -50,7 +50,7 @@ fn golden_bytes() {
 #[test]
 fn kinds_are_known_by_their_bytes() {
     let known: Vec<_> = (0..=u8::MAX).filter_map(Kind::from_byte).collect();
-    assert_eq!(known.len(), 22);
+    assert_eq!(known.len(), 24);
     for kind in known {
         assert_eq!(Kind::from_byte(kind as u8), Some(kind));
     }

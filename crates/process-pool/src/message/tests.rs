@@ -155,3 +155,19 @@ proptest! {
         prop_assert!(frame.body.len() + HEADER_SIZE >= HEADER_SIZE);
     }
 }
+
+/// The frame of a chunk is the same for whoever goes on with it, but for the first item.
+#[test]
+fn a_chunk_goes_on_with_another_item() {
+    let site = ChunkSite { trampoline: 0x1234, items: 100, first: 0 };
+    let mut frame = site.write(FrameBuilder::new(Kind::Chunk, 8));
+    frame.body().extend_from_slice(b"items");
+    let mut frame = frame.finish();
+    assert_eq!(ChunkSite::of_frame(&frame), Some(site));
+    ChunkSite::go_on_with(&mut frame, 42);
+    assert_eq!(ChunkSite::of_frame(&frame), Some(ChunkSite { first: 42, ..site }));
+    assert!(frame.ends_with(b"items"));
+    let task = CallSite { trampoline: 1, function: 2 }.write(FrameBuilder::new(Kind::Task, 8));
+    assert_eq!(ChunkSite::of_frame(&task.finish()), None);
+    assert_eq!(ChunkSite::of_frame(&frame[..HEADER_SIZE + 23]), None);
+}

@@ -126,3 +126,46 @@ fn what_has_no_room_is_refused() {
     assert_eq!(fstat(&region).unwrap().st_blocks, before);
     region.put_task(7 << 20..(7 << 20) + 30_000, &task).unwrap();
 }
+
+/// Values of all lengths, for which there is more and more room, are there for the pool, and so are failures.
+#[test]
+fn a_journal_is_read_as_it_was_written() {
+    let region = region();
+    let other = worker(&region);
+    let mut place = JournalPlace::default();
+    let (mut values, mut failures) = (Vec::new(), Vec::new());
+    for length in (0..40).chain([JOURNAL_MIN - 1, 1, 3 * JOURNAL_MIN, 0, 12]) {
+        let value: Vec<u8> = (0..length).map(|at| (at * 7 + length).to_le_bytes()[0]).collect();
+        if !place.write_short(values.len(), &value) {
+            if !place.has_room(values.len(), length) {
+                place.grow(&other, values.len(), length).unwrap();
+            }
+            place.write(values.len(), &value);
+        }
+        other.put_failure(failures.len() as u64, &value).unwrap();
+        values.extend_from_slice(&value);
+        failures.extend_from_slice(&value);
+        assert!(region.values(values.len() as u64).unwrap() == values);
+        assert!(region.failures(failures.len() as u64).unwrap() == failures);
+    }
+    let error = region.values(PAYLOAD_MAX / 2).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+}
+
+/// Memory of very long ones is given back, and there is room again for the next.
+#[test]
+fn a_long_journal_is_not_kept() {
+    let region = region();
+    let mut place = JournalPlace::default();
+    let length = usize::try_from(KEPT_MAX).unwrap() + 1;
+    place.grow(&region, 0, length).unwrap();
+    let blocks = || fstat(&region).unwrap().st_blocks * 512;
+    assert!(blocks() >= length as i64);
+    place.trim(&region);
+    assert!(blocks() < 1 << 20 && !place.has_room(0, 1), "{}", blocks());
+    place.grow(&region, 0, 1).unwrap();
+    place.write(0, b"again");
+    assert_eq!(region.values(5).unwrap(), b"again");
+    place.trim(&region);
+    assert!(place.has_room(0, 5));
+}

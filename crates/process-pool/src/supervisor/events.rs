@@ -7,6 +7,7 @@ use concurrent_futures_executor::future::TaskError;
 use crate::{
     channel::{ELSEWHERE, PoolEnd, split_frame},
     frame::{HEADER_SIZE, ProtocolError, Read},
+    journal::Part,
     message::Ending,
     payload::Shelf,
     region::Region,
@@ -215,8 +216,19 @@ impl Supervisor {
         }
         // What it wrote. Whoever else writes to that is not waited for.
         stderr.read(self.cx.output(fx));
-        let ((), more) = self.change(|table, cx, fx| table.settle(cx, id, ending, fx));
+        let part = self.part_of_chunk(id, &link);
+        let ((), more) = self.change(|table, cx, fx| table.settle(cx, id, ending, part, fx));
         fx.append(more);
+    }
+
+    /// What a worker that has ended had done of a chunk that it has not answered. `None` if there is none, or what it says of
+    /// that makes no sense.
+    fn part_of_chunk(&self, id: u64, link: &Link) -> Option<Part> {
+        let end = link.shared()?;
+        let progress = end.journaled();
+        // What there is to be read is read without the lock, as it may be much.
+        let is_left = lock(&self.state).table.has_not_answered(id, progress.task);
+        if is_left { Part::read(progress, end.region()) } else { None }
     }
 
     /// The server is gone, and the kernel has killed its workers, or is doing so. What they have started is killed here.

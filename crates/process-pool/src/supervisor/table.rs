@@ -18,7 +18,7 @@
 //!    was before them, and can be cancelled, or moved to a worker that is idle, until the worker has claimed them.
 //! 2. A worker is in the table until the fork server has reported its end, and by then all that it ever sent has been
 //!    read. So what is known of its tasks when it leaves the table is all that will ever be known.
-//! 3. A task that the worker has not started is sent to another one, unless it has been unlucky too often.
+//! 3. A task that the worker has not started, or what is left of a chunk, goes to another one, unless it was unlucky too often.
 //! 4. The pool breaks when its workers cannot be made ready, and only then.
 //! 5. What runs the user's code goes into [`Effects`].
 
@@ -38,6 +38,7 @@ use nix::unistd::Pid;
 
 use crate::{
     frame::{Fields, Frame, FrameBuilder, Kind, ProtocolError},
+    journal::Part,
     message::{Configure, Ending, Hello, LastWords, Signal, decode_failure},
     payload::{Received, TaskFrame},
     stats::PoolStats,
@@ -76,7 +77,7 @@ pub(crate) struct Queued {
 
 pub(super) enum QueuedTask {
     Fresh(Task),
-    /// Was sent to a worker that died without having started it.
+    /// Was sent to a worker that died without having started it, or, of a chunk, come to its end.
     Moved(StartedTask, u32),
 }
 
@@ -305,7 +306,7 @@ impl Table {
         self.workers.keys().copied().collect()
     }
 
-    fn has_lost_its_server(&self) -> bool {
+    pub(super) fn has_lost_its_server(&self) -> bool {
         matches!(&self.server, Some(Server { phase: ServerPhase::Gone { .. }, .. }))
     }
 
@@ -761,7 +762,14 @@ impl Table {
     }
 
     /// A worker has ended, and all that it said has been read.
-    pub(crate) fn settle(&mut self, cx: &Context, id: u64, ending: Ending, fx: &mut Effects) {
+    pub(crate) fn settle(
+        &mut self,
+        cx: &Context,
+        id: u64,
+        ending: Ending,
+        part: Option<Part>,
+        fx: &mut Effects,
+    ) {
         let Some(mut worker) = self.remove(cx, id) else { return };
         let died = post_mortem(&Remains {
             pid: worker.pid,
@@ -774,7 +782,7 @@ impl Table {
         match worker.phase {
             Phase::Busy => {
                 self.stats.worker_deaths += 1;
-                self.dispose(&mut worker, &died, fx);
+                self.dispose(&mut worker, &died, part, fx);
             }
             // If the server is gone, that is one failure, however many workers it was starting.
             Phase::Starting { .. } if self.has_lost_its_server() => {

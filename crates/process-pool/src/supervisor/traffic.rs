@@ -3,13 +3,17 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use concurrent_futures_executor::future::{FutureId, TaskError, WorkerDied};
+use concurrent_futures_executor::{
+    StartedTask,
+    future::{FutureId, TaskError, WorkerDied},
+};
 
 use crate::{
     channel::{PoolEnd, WINDOW_MAX},
     frame::{Frame, FrameBuilder, Kind, ProtocolError},
-    message::decode_failure,
-    payload::TaskFrame,
+    journal::Part,
+    message::{ChunkSite, decode_failure},
+    payload::{Received, TaskFrame},
     region::Region,
     supervisor::{
         Context,
@@ -412,7 +416,12 @@ impl Table {
         }
         match outcome {
             Ok(result) => {
-                self.stats.succeeded += 1;
+                // A chunk that had a worker die has not succeeded, whatever came of the other items.
+                if task.has_failed_items() {
+                    self.stats.failed += 1;
+                } else {
+                    self.stats.succeeded += 1;
+                }
                 fx.finish(task, result);
             }
             Err(error) => {
@@ -452,8 +461,19 @@ impl Table {
         }
     }
 
+    /// Whether a worker was sent a task that it has not answered.
+    pub(crate) fn has_not_answered(&self, id: u64, task: u64) -> bool {
+        self.workers.get(&id).is_some_and(|worker| worker.window.contains(task))
+    }
+
     /// Decides about the tasks of a worker that has died, all of whose answers have been read.
-    pub(super) fn dispose(&mut self, worker: &mut Worker, died: &WorkerDied, fx: &mut Effects) {
+    pub(super) fn dispose(
+        &mut self,
+        worker: &mut Worker,
+        died: &WorkerDied,
+        part: Option<Part>,
+        fx: &mut Effects,
+    ) {
         let stopped = matches!(worker.verdict, Some(Verdict::Stopped));
         let mut moved = Vec::new();
         for Sent { hold, id, slot, frame, attempts, began } in worker.window.take() {
@@ -484,9 +504,12 @@ impl Table {
                 Hold::Running(task) => task,
             };
             if started {
-                self.stats.failed += 1;
                 let run_time = began.map(|began| began.elapsed()).unwrap_or_default();
-                fx.fail(task, TaskError::WorkerDied(died.clone().with_run_time(run_time)));
+                let error = TaskError::WorkerDied(died.clone().with_run_time(run_time));
+                let part = part.as_ref().filter(|part| part.task == id);
+                if let Some((task, frame)) = self.go_on(task, frame, part, error, stopped, fx) {
+                    moved.push(Queued { task: QueuedTask::Moved(task, 0), id, frame });
+                }
             } else if stopped || attempts >= ATTEMPTS_MAX {
                 self.stats.failed += 1;
                 fx.fail(task, TaskError::WorkerDied(died.clone()));
@@ -505,6 +528,45 @@ impl Table {
         if let Some(error) = self.broken().cloned() {
             self.refuse_queue(&error, fx);
         }
+    }
+
+    /// What becomes of a task whose worker has died after starting it. Returned is what is to be run by another one: the rest
+    /// of a chunk.
+    fn go_on(
+        &mut self,
+        mut task: StartedTask,
+        mut frame: Arc<TaskFrame>,
+        part: Option<&Part>,
+        error: TaskError,
+        stopped: bool,
+        fx: &mut Effects,
+    ) -> Option<(StartedTask, Arc<TaskFrame>)> {
+        let next = part.and_then(|part| keep(&mut task, &frame.bytes, part, &error));
+        match next {
+            Some(Next::Item(first)) => {
+                let broken = self.broken().cloned();
+                // A worker whose server has died may be alive for another moment, and what it does then is done.
+                if !stopped && broken.is_none() && !self.has_lost_its_server() {
+                    ChunkSite::go_on_with(&mut Arc::make_mut(&mut frame).bytes, first);
+                    return Some((task, frame));
+                }
+                self.stats.failed += 1;
+                fx.fail(task, broken.map_or(error, TaskError::Broken));
+            }
+            Some(Next::End) => {
+                if task.has_failed_items() {
+                    self.stats.failed += 1;
+                } else {
+                    self.stats.succeeded += 1;
+                }
+                fx.finish(task, Body::Whole(Received::plain(Vec::new())));
+            }
+            None => {
+                self.stats.failed += 1;
+                fx.fail(task, error);
+            }
+        }
+        None
     }
 
     /// Makes sure that every task is counted once.
@@ -562,6 +624,27 @@ impl Table {
         self.each_rings = true;
         !self.watched && self.expect_bells()
     }
+}
+
+enum Next {
+    Item(u64),
+    End,
+}
+
+/// Keeps what a worker had done of a chunk, and fails the item that it was on when it died. `None` if what it says cannot be;
+/// then nothing is kept.
+fn keep(task: &mut StartedTask, frame: &[u8], part: &Part, error: &TaskError) -> Option<Next> {
+    let chunk = ChunkSite::of_frame(frame)?;
+    let at = chunk.first.checked_add(part.items).filter(|&at| at <= chunk.items)?;
+    let done = usize::try_from(part.items).ok()?;
+    let items = usize::try_from(chunk.items).ok()?;
+    if !task.keep_items(&part.values, &part.failures, done, items) {
+        return None;
+    }
+    if at < chunk.items {
+        task.fail_item(error.clone());
+    }
+    Some(if at + 1 < chunk.items { Next::Item(at + 1) } else { Next::End })
 }
 
 /// Says what is worth a bell once one more task is sent. To be called before it is, so that no answer comes too early.

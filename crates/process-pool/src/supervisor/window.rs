@@ -62,6 +62,11 @@ impl Window {
         self.entries.front_mut()
     }
 
+    /// Whether a task was sent and not answered.
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.entries.iter().any(|sent| sent.id == id)
+    }
+
     /// Which claim is the next task's.
     pub(super) fn next_slot(&self) -> u32 {
         // The remainder fits.
