@@ -5,6 +5,7 @@
 mod process_pool {
     mod ahead;
     mod callbacks;
+    mod chunks;
     mod crossing;
     mod ending;
     mod faults;

@@ -62,7 +62,8 @@ use effects::{Effects, Work};
 use link::Link;
 pub(crate) use link::lock;
 use reactor::Reactor;
-use table::{Queued, Table};
+use table::Table;
+use traffic::Queued;
 
 /// How many tasks wait in the queue, or a multiple of it, when whoever submits one more looks for answers.
 const QUEUED_PER_LOOK: usize = 16;

@@ -31,7 +31,7 @@ use std::{
 };
 
 use concurrent_futures_executor::{
-    StartedTask, Task,
+    Task,
     future::{BrokenExecutor, DeathCause, TaskError, WorkerDied},
 };
 use nix::unistd::Pid;
@@ -40,7 +40,7 @@ use crate::{
     frame::{Fields, Frame, FrameBuilder, Kind, ProtocolError},
     journal::Part,
     message::{Configure, Ending, Hello, LastWords, Signal, decode_failure},
-    payload::{Received, TaskFrame},
+    payload::Received,
     stats::PoolStats,
     supervisor::{
         Context,
@@ -48,7 +48,7 @@ use crate::{
         launch::{self, ServerProcess},
         link::{Link, Stderr},
         post_mortem::{Remains, post_mortem},
-        traffic::{Answer, out_of_turn},
+        traffic::{Answer, Queued, QueuedTask, out_of_turn},
         window::{Hold, Sent, Window},
     },
     value::SentValues,
@@ -67,33 +67,6 @@ pub(super) const ATTEMPTS_MAX: u32 = 3;
 /// How long a process may take to end after it was told to, or has closed its connection, before it is killed.
 const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
 const DISCONNECTED_TIME_MAX: Duration = Duration::from_millis(500);
-
-/// A task and the frame that carries it, to be sent when a worker is free.
-pub(crate) struct Queued {
-    pub(super) task: QueuedTask,
-    pub(super) id: u64,
-    pub(super) frame: Arc<TaskFrame>,
-}
-
-pub(super) enum QueuedTask {
-    Fresh(Task),
-    /// Was sent to a worker that died without having started it, or, of a chunk, come to its end.
-    Moved(StartedTask, u32),
-}
-
-impl Queued {
-    pub(crate) fn new(task: Task, id: u64, frame: TaskFrame) -> Self {
-        Self { task: QueuedTask::Fresh(task), id, frame: Arc::new(frame) }
-    }
-
-    /// The task, if it was never sent.
-    pub(crate) fn into_task(self) -> Option<Task> {
-        match self.task {
-            QueuedTask::Fresh(task) => Some(task),
-            QueuedTask::Moved(..) => None,
-        }
-    }
-}
 
 pub(super) enum Phase {
     Starting {

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use concurrent_futures_executor::{
-    StartedTask,
+    StartedTask, Task,
     future::{FutureId, TaskError, WorkerDied},
 };
 
@@ -19,7 +19,7 @@ use crate::{
         Context,
         effects::{Body, Effects, Transfer},
         link::Link,
-        table::{ATTEMPTS_MAX, Phase, Queued, QueuedTask, Table, Verdict, Worker},
+        table::{ATTEMPTS_MAX, Phase, Table, Verdict, Worker},
         window::{Hold, Sent, TakenBack, Window},
     },
 };
@@ -27,6 +27,33 @@ use crate::{
 /// Tasks that were sent ahead are moved to an idle worker if what is left of them would take longer than this: about as long
 /// as it takes to wake that worker.
 const MOVE_NANOS: u64 = 50_000;
+
+/// A task and the frame that carries it, to be sent when a worker is free.
+pub(crate) struct Queued {
+    pub(super) task: QueuedTask,
+    pub(super) id: u64,
+    pub(super) frame: Arc<TaskFrame>,
+}
+
+pub(super) enum QueuedTask {
+    Fresh(Task),
+    /// Was sent to a worker that died without having started it, or, of a chunk, come to its end.
+    Moved(StartedTask, u32),
+}
+
+impl Queued {
+    pub(crate) fn new(task: Task, id: u64, frame: TaskFrame) -> Self {
+        Self { task: QueuedTask::Fresh(task), id, frame: Arc::new(frame) }
+    }
+
+    /// The task, if it was never sent.
+    pub(crate) fn into_task(self) -> Option<Task> {
+        match self.task {
+            QueuedTask::Fresh(task) => Some(task),
+            QueuedTask::Moved(..) => None,
+        }
+    }
+}
 
 /// What a worker has to say of a task.
 pub(crate) struct Answer {
