@@ -157,17 +157,25 @@ impl Region {
 
     /// A copy of the values in the journal.
     pub(crate) fn values(&self, length: u64) -> io::Result<Vec<u8>> {
-        self.copy(JOURNAL_OFFSET..JOURNAL_OFFSET + length, length, &Shelf::default())
+        self.copy_journal(JOURNAL_OFFSET, length)
     }
 
     /// A copy of the failures in the journal.
     pub(crate) fn failures(&self, length: u64) -> io::Result<Vec<u8>> {
-        self.copy(FAILURES_OFFSET..FAILURES_OFFSET + length, length, &Shelf::default())
+        self.copy_journal(FAILURES_OFFSET, length)
     }
 
     /// Adds to the failures in the journal, which are so long.
     pub(crate) fn put_failure(&self, at: u64, failure: &[u8]) -> io::Result<()> {
         self.put(FAILURES_OFFSET + at, failure)
+    }
+
+    /// Copies the beginning of one of the two places of the journal, which are as long as each other.
+    fn copy_journal(&self, start: u64, length: u64) -> io::Result<Vec<u8>> {
+        if length > FAILURES_OFFSET - JOURNAL_OFFSET {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.copy(start..start + length, length, &Shelf::default())
     }
 
     /// Copies part of the place for long answers, which must hold so much memory.
