@@ -105,12 +105,10 @@ impl Region {
         Ok(())
     }
 
-    /// Has memory for part of the place for long answers, so that there is no lack of it when it is written to.
+    /// Has memory for part of the place for long answers, so that there is no lack of it when it is written to. The limit on the
+    /// size of files is not about that: the file is as long as it was.
     pub(crate) fn reserve_answer(&self, range: Range<u64>) -> io::Result<()> {
         let range = ANSWER_OFFSET + range.start..ANSWER_OFFSET + range.end;
-        if is_beyond_limit(range.end) {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
         let flags = FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let (start, length) = (range.start, range.end - range.start);
         loop {

@@ -240,7 +240,8 @@ fn file_size_at_start(setup: &Setup<'_>) {
     assert_eq!(shared(), 1);
 }
 
-/// What is beyond the limit is an error of the task, and not a signal to this process or to the worker.
+/// An argument that is beyond the limit of this process is an error of the task, and not a signal. A worker does not write to
+/// files for its results, and so needs none.
 fn file_size_in_mid_run(setup: &Setup<'_>) {
     let limit_own = |soft: u64| set(0, libc::RLIMIT_FSIZE, soft);
     let pool = setup.builder().max_workers(1).build().expect("a pool");
@@ -254,7 +255,6 @@ fn file_size_in_mid_run(setup: &Setup<'_>) {
     long_answers(&pool).expect("no limit any more");
     let limited = pool.submit(|soft: u64| set(0, libc::RLIMIT_FSIZE, soft), 1 << 30);
     limited.expect("accepted").result().expect("the old limit");
-    let error = long_answers(&pool).expect_err("the result is too long");
-    assert!(error.to_string().contains("no room"), "{error}");
+    long_answers(&pool).expect("no limit for what goes through a mapping");
     answers(&pool);
 }
