@@ -98,8 +98,9 @@ pub fn with_values<R>(call: impl FnOnce() -> R) -> (R, Vec<Bytes>, Vec<Arc<Share
     (result, outgoing, values.unwrap_or_default())
 }
 
-/// More shared values go by value, so that whoever sends an argument need not send any number of them before.
-const VALUES_MAX: usize = 64;
+/// More shared values go by value, so that whoever sends an argument need not send any number of them, and of descriptors,
+/// before.
+const VALUES_MAX: usize = 16;
 
 /// Whether shared values are sent along with the value that is crossing.
 pub(crate) fn takes_values() -> bool {

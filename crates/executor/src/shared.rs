@@ -37,7 +37,8 @@ use crate::portable::Portable;
 /// worker and nobody else. [`Bytes`](crate::Bytes) inside are in the memory of all workers just once.
 ///
 /// When the last clone in the process that made it is gone, its encoding is freed there, and each worker is told to forget it
-/// with its next task. It goes by value, like any other, in results, and to any other codec of serde.
+/// with its next task. It goes by value, like any other, in results, in what initializers are given, and to any other codec of
+/// serde; and so does what an argument has of them beyond sixteen.
 pub struct Shared<T>(Arc<Inner<T>>);
 
 struct Inner<T> {

@@ -742,7 +742,12 @@ fn push_ahead(
     let QueuedTask::Fresh(task) = task else {
         return Pushed::NoRoom(Some(Queued { task, id, frame }));
     };
-    // First of all, so that it cannot be cancelled any more without the worker being asked.
+    if frame.values.iter().any(|value| !worker.values.has(value)) {
+        // Not while it runs something else: their descriptors would be on their way until it comes to look, and the kernel
+        // has a limit on how many there may be.
+        return Pushed::NoRoom(Some(Queued { task: QueuedTask::Fresh(task), id, frame }));
+    }
+    // Now, so that it cannot be cancelled any more without the worker being asked.
     let Some(task) = task.send() else { return Pushed::Cancelled };
     let slot = worker.window.next_slot();
     set_bell(end, &worker.window, watched);
