@@ -147,6 +147,14 @@ fn an_interrupt_reaches_the_program_alone() {
             let arguments = ["moment", method, "family"];
             let mut program = Program::start_with(EXECUTABLE, arguments, |command| {
                 command.process_group(0);
+                // It may be ignored here, as by a shell's job in the background.
+                let restore = || {
+                    // SAFETY: sets a signal to its default, in the child.
+                    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+                    Ok(())
+                };
+                // SAFETY: a system call is all that happens between fork and exec.
+                unsafe { command.pre_exec(restore) };
             });
             program.expect("there");
             let group = program.pid();
