@@ -4,7 +4,8 @@
 use std::{process, thread};
 
 use concurrent_futures::{
-    Crossing, DeathCause, MapError, MapOptions, Progress, TaskError, TaskError::WorkerDied as Died,
+    Bytes, Crossing, DeathCause, MapError, MapOptions, Progress, Shared, TaskError,
+    TaskError::WorkerDied as Died,
 };
 use concurrent_futures_process_pool::ProcessPoolExecutor;
 use concurrent_futures_tests::{
@@ -107,6 +108,35 @@ fn every_item_that_kills_fails_and_no_other() {
             let map = pool.map_with(in_chunks(), run, items(&log, &faults)).unwrap();
             check(&log, map.collect(), &faults);
             check_stats(&pool, places.len() as u64);
+        }
+    });
+}
+
+/// Items with large data: what goes past the codec goes to the next worker as well, also to one that was never sent it.
+#[test]
+fn large_items_behind_one_that_kills_are_there_for_the_next_worker() {
+    fn look((n, bytes, shared): (u8, Bytes, Shared<Vec<u64>>)) -> (Bytes, u64) {
+        if n == 3 || n == 5 {
+            process::abort();
+        }
+        assert!(bytes.len() == 100_000 && bytes.iter().all(|byte| *byte == n));
+        (bytes.clone(), shared[usize::from(n)])
+    }
+
+    beside(|| {
+        for setup in setups_that_share() {
+            let pool = setup.builder(1).build().unwrap();
+            let shared = Shared::new((0..ITEMS).collect::<Vec<_>>());
+            let items = (0..10).map(|n| (n, Bytes::from(vec![n; 100_000]), shared.clone()));
+            let map = pool.map_with(in_chunks(), look, items).unwrap();
+            for (n, outcome) in (0..).zip(map) {
+                if n == 3 || n == 5 {
+                    assert_eq!(death(&task_error(outcome)).cause(), DeathCause::Aborted);
+                } else {
+                    assert_eq!(outcome.unwrap(), (Bytes::from(vec![n; 100_000]), u64::from(n)));
+                }
+            }
+            check_stats(&pool, 2);
         }
     });
 }
