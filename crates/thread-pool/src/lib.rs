@@ -19,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+mod batch;
 mod builder;
 mod hooks;
 #[expect(unsafe_code, reason = "items that several threads take; see the head of the file")]

@@ -6,7 +6,6 @@ use std::{
     hint, ptr,
     rc::Rc,
     sync::{Arc, PoisonError},
-    time::Duration,
 };
 
 use concurrent_futures_executor::{
@@ -16,6 +15,7 @@ use concurrent_futures_executor::{
 use crossbeam_deque::Steal;
 
 use crate::{
+    batch::{Batches, GATHER_TIME},
     join::{Forks, Taken, work_as},
     shared::{Rest, Seat, Shared},
     sync::{Deque, Instant, Ordering, Parker, may_spin, thread, thread_locals},
@@ -27,17 +27,10 @@ use crate::{
 const FAIRNESS_INTERVAL: u32 = 62;
 const HALF_WAY: u32 = FAIRNESS_INTERVAL / 2;
 
-/// The most tasks that a worker takes out of the queue at once: enough to make the lock's share of a task small.
-const BATCH_MAX: usize = 32;
-
 /// So many tasks that nobody has a handle of are freed at a time, and when the worker rests. Where an allocator keeps what is
 /// freed for the thread that allocated it, the two meet there: for 32 tasks in a row they do so once. Large ones are not kept.
 const SPENT_MAX: usize = 32;
 const SPENT_BYTES_MAX: usize = 256;
-
-/// Tasks that take longer than this, on average, are taken one by one, so that they start in the order in which they were
-/// submitted, and none lies behind a long one. The lock costs a hundredth of it.
-const BATCH_TASK_TIME: Duration = Duration::from_micros(5);
 
 /// How many looks around a worker takes before it sleeps, about 20 us of them: less than the other side takes to wake up,
 /// and nothing is gained by waiting for it; see `docs/performance.md`.
@@ -109,8 +102,7 @@ pub(crate) struct Worker {
     ticks: Cell<u32>,
     /// Whether it has submitted any of the tasks that are in its deque.
     feeds_itself: Cell<bool>,
-    /// How many tasks to take at once, and when, and at which tick, that was done last.
-    batch: Cell<(usize, Instant, u32)>,
+    batches: Cell<Batches>,
     /// Searches in vain, one after another.
     disappointments: Cell<u32>,
     /// How many times over this worker has said that it is about to sleep. It counts as blocked once: a lock that
@@ -144,8 +136,7 @@ pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
                 others: RefCell::new((Vec::new(), 0)),
                 ticks: Cell::new(0),
                 feeds_itself: Cell::new(false),
-                // Nothing is known of the tasks before the first was run: that one is taken alone.
-                batch: Cell::new((0, Instant::now(), 0)),
+                batches: Cell::new(Batches::new(Instant::now())),
                 disappointments: Cell::new(0),
                 sleeps: Cell::new(0),
                 stale: Cell::new(0),
@@ -298,7 +289,7 @@ impl Worker {
             return Some(task);
         }
         self.feeds_itself.set(false);
-        self.shared.take_batch(self).or_else(|| self.steal())
+        self.take_batch().or_else(|| self.steal())
     }
 
     /// Now and then, a task from where this worker does not look as long as it has some.
@@ -311,19 +302,34 @@ impl Worker {
         }
     }
 
-    /// How many tasks to take out of the queue now, judging by how long the last ones took.
+    /// How many tasks to take out of the queue now.
     pub(crate) fn batch_size(&self) -> usize {
         if self.shared.config.queue_capacity.is_some() || !self.shared.uses_deques() {
             // What lies in a deque would not count towards the capacity, and would keep its place there.
             return 1;
         }
-        let (size, since, tick) = self.batch.get();
-        let now = Instant::now();
-        let ticks = self.ticks.get();
-        let each = (now - since) / ticks.wrapping_sub(tick).max(1);
-        let size = if each < BATCH_TASK_TIME { (size * 2).clamp(1, BATCH_MAX) } else { 1 };
-        self.batch.set((size, now, ticks));
+        let mut batches = self.batches.get();
+        let size = batches.choose_size(Instant::now(), self.ticks.get());
+        self.batches.set(batches);
         size
+    }
+
+    /// Takes tasks out of the queue: one to run, and others into the deque, which is empty.
+    fn take_batch(&self) -> Option<Task> {
+        let mut batches = self.batches.get();
+        let gather = batches.gather() && self.may_spin && !self.shared.is_closed();
+        self.batches.set(batches);
+        if gather {
+            let begin = Instant::now();
+            while begin.elapsed() < GATHER_TIME {
+                hint::spin_loop();
+            }
+        }
+        let first = self.shared.take_batch(self);
+        let mut batches = self.batches.get();
+        batches.took(usize::from(first.is_some()) + self.deque.len(), gather);
+        self.batches.set(batches);
+        first
     }
 
     fn steal(&self) -> Option<Task> {
