@@ -27,7 +27,21 @@ fn is_prime(n: u64) -> bool {
     if n.is_multiple_of(2) {
         return n == 2;
     }
-    (3..=n.isqrt()).step_by(2).all(|divisor| !n.is_multiple_of(divisor))
+    (3..=n.isqrt()).step_by(2).all(|divisor| !divides(divisor, n))
+}
+
+/// Whether `n` is a multiple of `divisor`. Floating point takes less time for that than the division of 64-bit integers, on many
+/// processors a quarter: a quotient that is a whole number comes out exactly if `n` has no more than 53 bits; and with any other,
+/// however it is rounded, the product is not `n`.
+#[expect(clippy::cast_possible_truncation, reason = "a quotient is cut off")]
+fn divides(divisor: u64, n: u64) -> bool {
+    if n >> f64::MANTISSA_DIGITS != 0 {
+        return n.is_multiple_of(divisor);
+    }
+    // Signed, which can be converted in one instruction.
+    let (n, divisor) = (n.cast_signed(), divisor.cast_signed());
+    let quotient = (n as f64 / divisor as f64) as i64;
+    quotient * divisor == n
 }
 
 fn main() -> ExitCode {
