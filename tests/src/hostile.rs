@@ -106,6 +106,7 @@ const NAME: &str = "memfd:worker";
 const LINES: usize = 1792 / 8;
 const RINGS: [usize; 2] = [1792 / 8, 67584 / 8];
 const LINE: usize = 128 / 8;
+const BELL: usize = 2 * LINE;
 const JOURNAL: usize = 5 * LINE;
 const CLAIMS: usize = 6 * LINE;
 
@@ -162,6 +163,13 @@ pub fn forge_journal(seed: u64) {
         let offset = (3_i64 << 40) + random.below(100).cast_signed();
         // SAFETY: the bytes are there.
         unsafe { libc::pwrite(memory.fd, bytes.as_ptr().cast(), bytes.len(), offset) };
+    }
+}
+
+/// Has this worker ring for none of the answers that come next.
+pub fn silence_bell() {
+    if let Some(memory) = Memory::find() {
+        memory.write(BELL, u64::MAX);
     }
 }
 

@@ -6,14 +6,15 @@ use concurrent_futures::{DeathCause, TaskError};
 use concurrent_futures_tests::{
     Gate, delays,
     functions::{double, pass},
-    processes::{kill_fork_server, send_signal, stop},
+    hostile::silence_bell,
+    processes::{fork_server, kill_fork_server, send_signal, stop},
     registry,
 };
 
 use super::{
-    beside_on_all,
+    beside, beside_on_all,
     faults::{death, sockets},
-    own_pid, wait_until,
+    own_pid, pool, wait_until,
 };
 
 /// An argument that is too large for the socket's buffer is sent in pieces, by whoever finds that there is room again.
@@ -234,5 +235,40 @@ fn idle_workers_that_are_to_be_there_stay() {
         let pids = pool.worker_pids();
         std::thread::sleep(delays::moment());
         assert_eq!(pool.worker_pids(), pids);
+    });
+}
+
+/// A worker that has done its task and died: the pool finds its connection closed, and then what it has answered. It is sent
+/// nothing, while the fork server has not said how it ended, and somebody else is there.
+#[test]
+fn a_worker_that_has_hung_up_gets_no_task() {
+    fn pass_silently(gate: u64) -> u64 {
+        registry::reach::<Gate>(gate).pass();
+        silence_bell();
+        gate
+    }
+
+    beside(|| {
+        let pool = pool(2);
+        let (first, second) = (Gate::closed(), Gate::closed());
+        let silent = pool.submit(pass_silently, first.key()).unwrap();
+        first.wait_for_arrivals(1);
+        let pid = pool.worker_pids()[0];
+        let other = pool.submit(pass, second.key()).unwrap();
+        second.wait_for_arrivals(1);
+        let server = fork_server(&pool.worker_pids()).unwrap();
+        stop(server);
+        first.open();
+        // For the answer, of which nobody hears.
+        std::thread::sleep(delays::moment());
+        send_signal(pid, libc::SIGKILL);
+        wait_until(|| silent.done());
+        let next = pool.submit(double, 4).unwrap();
+        second.open();
+        let outcome = next.result_timeout(delays::scaled(Duration::from_secs(5)));
+        send_signal(server, libc::SIGCONT);
+        assert_eq!(outcome.unwrap().unwrap(), 8);
+        other.result().unwrap();
+        wait_until(|| pool.stats().worker_deaths == 1);
     });
 }

@@ -110,6 +110,12 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// It has nothing to do, and is not to get anything, as its connection is closed.
+    pub(super) fn lose(&mut self) {
+        self.phase = Phase::Leaving;
+        self.verdict.get_or_insert(Verdict::Disconnected);
+    }
+
     /// Whether nothing was heard of it yet, and nobody counts on it.
     fn is_unborn(&self) -> bool {
         matches!(self.phase, Phase::Starting { greeted: false, .. }) && self.window.is_empty()
@@ -662,8 +668,7 @@ impl Table {
             // It gets no more tasks.
             self.idle.retain(|&idle| idle != id);
             if matches!(worker.phase, Phase::Idle { .. }) {
-                worker.phase = Phase::Leaving;
-                worker.verdict.get_or_insert(Verdict::Disconnected);
+                worker.lose();
             }
         }
     }

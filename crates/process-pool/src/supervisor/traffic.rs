@@ -90,8 +90,12 @@ impl Table {
     pub(super) fn admit(&mut self, id: u64) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if worker.pid.is_some() && matches!(worker.phase, Phase::Starting { ready: true, .. }) {
-            worker.phase = Phase::Idle { since: Instant::now() };
-            self.idle.push(id);
+            if worker.hung_up {
+                worker.lose();
+            } else {
+                worker.phase = Phase::Idle { since: Instant::now() };
+                self.idle.push(id);
+            }
             self.start_succeeded();
         }
     }
@@ -479,6 +483,11 @@ impl Table {
         // It writes nothing now, so what it has written is of the tasks that it has done, and what follows is the next one's.
         worker.stderr.read(cx.output(fx));
         worker.stderr.clear();
+        if worker.hung_up {
+            // It has answered and died, in this order, and its end was seen first.
+            worker.lose();
+            return;
+        }
         worker.phase = Phase::Idle { since: Instant::now() };
         // One that was told to end by a signal, and has not minded it, has to be told again.
         if worker.tasks_left == Some(0) || worker.verdict.is_some() {
