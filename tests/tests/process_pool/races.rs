@@ -272,3 +272,27 @@ fn a_worker_that_has_hung_up_gets_no_task() {
         wait_until(|| pool.stats().worker_deaths == 1);
     });
 }
+
+/// Each worker dies when it has done its first task, as the connection is gone then. Which tasks were sent to it meanwhile is a
+/// matter of luck, and so is how often; none of them fails of that.
+#[test]
+fn tasks_that_come_after_one_that_closes_the_connection() {
+    fn close_sockets(n: u64) -> u64 {
+        for fd in sockets() {
+            // SAFETY: takes an integer.
+            unsafe { libc::close(fd) };
+        }
+        n
+    }
+
+    beside(|| {
+        for workers in [2, 8] {
+            let pool = pool(workers);
+            let futures: Vec<_> =
+                (0..200).map(|n| pool.submit(close_sockets, n).unwrap()).collect();
+            for (n, future) in (0..).zip(futures) {
+                assert_eq!(future.result().unwrap(), n);
+            }
+        }
+    });
+}

@@ -61,7 +61,7 @@ const STARTS_MAX: u32 = 5;
 const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// How often a task may be sent to a worker that dies before it has started it.
+/// How often a task may be sent to a worker that dies before it has started it, or any other.
 pub(super) const ATTEMPTS_MAX: u32 = 3;
 
 /// How long a process may take to end after it was told to, or has closed its connection, before it is killed.

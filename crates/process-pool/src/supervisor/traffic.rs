@@ -511,6 +511,8 @@ impl Table {
         fx: &mut Effects,
     ) {
         let stopped = matches!(worker.verdict, Some(Verdict::Stopped));
+        // Then it has died of what it did before, and a task that comes next is not to blame, however often that happens.
+        let has_answered = worker.window.has_answered();
         let mut moved = Vec::new();
         for Sent { hold, id, slot, frame, attempts, began } in worker.window.take() {
             let started = match worker.link.shared() {
@@ -546,7 +548,7 @@ impl Table {
                 if let Some((task, frame)) = self.go_on(task, frame, part, error, stopped, fx) {
                     moved.push(Queued { task: QueuedTask::Moved(task, 0), id, frame });
                 }
-            } else if stopped || attempts >= ATTEMPTS_MAX {
+            } else if stopped || attempts >= ATTEMPTS_MAX && !has_answered {
                 self.stats.failed += 1;
                 fx.fail(task, TaskError::WorkerDied(died.clone()));
             } else if let Some(error) = self.broken().cloned() {
@@ -554,6 +556,7 @@ impl Table {
                 fx.fail(task, TaskError::Broken(error));
             } else {
                 // Rule 3.
+                let attempts = attempts - u32::from(has_answered);
                 moved.push(Queued { task: QueuedTask::Moved(task, attempts), id, frame });
             }
         }

@@ -58,6 +58,11 @@ impl Window {
         self.entries.len()
     }
 
+    /// Whether any task was answered, ever.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answered > 0
+    }
+
     pub(super) fn front_mut(&mut self) -> Option<&mut Sent> {
         self.entries.front_mut()
     }
