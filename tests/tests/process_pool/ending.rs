@@ -6,18 +6,23 @@ use std::{
 };
 
 use concurrent_futures::{
-    BrokenExecutor, DeathCause, Future, Refusal, Shutdown, ShutdownError, TaskError,
+    BrokenExecutor, DeathCause, Future, MapOptions, Refusal, Shutdown, ShutdownError, TaskError,
 };
 use concurrent_futures_process_pool::{Builder, DropPolicy, ProcessPoolExecutor};
 use concurrent_futures_tests::{
     Gate, delays,
-    functions::{double, pass},
+    functions::{Log, double, pass},
     gate::OpenOnDrop,
-    processes::{self, send_signal},
+    processes::{self, fork_server, send_signal, stop},
     registry,
 };
 
-use super::{SETUPS, alone, beside, builder, faults::death, leaks::Baseline, pool, wait_until};
+use super::{
+    SETUPS, alone, beside, builder,
+    faults::{death, sockets},
+    leaks::Baseline,
+    own_pid, pool, wait_until,
+};
 
 /// A pool whose workers all wait at the gate, and what is queued behind them.
 fn occupied(
@@ -506,5 +511,46 @@ fn f132_no_replacement_possible() {
         }
         pool.shutdown();
         wait_until(|| pool.stats().workers == 0);
+    });
+}
+
+/// A worker that is about to be killed for what it has said when the pool is stopped: what is left of its chunk is not run by
+/// another one, which would be started for that after the end.
+#[test]
+fn stopping_is_for_workers_that_have_been_sentenced() {
+    fn write_nonsense((log, before, after, n): (u64, u64, u64, u64)) -> u64 {
+        registry::reach::<Log>(log).push(n);
+        if n == 3 {
+            registry::reach::<Gate>(before).pass();
+            for fd in sockets() {
+                // SAFETY: the bytes are there; whose descriptor that is, is the point.
+                unsafe { libc::write(fd, [0xAA_u8; 100].as_ptr().cast(), 100) };
+            }
+            registry::reach::<Gate>(after).pass();
+        }
+        n
+    }
+
+    beside(|| {
+        let pool = pool(1);
+        let (log, before, after) = (Log::new(), Gate::closed(), Gate::closed());
+        pool.submit(own_pid, ()).unwrap().result().unwrap();
+        let items = (0..10).map(|n| (log.key(), before.key(), after.key(), n));
+        let options = MapOptions::new().chunksize(10);
+        let map = pool.map_with(options, write_nonsense, items).unwrap();
+        before.wait_for_arrivals(1);
+        // The worker is not killed as long as the server is stopped.
+        let server = fork_server(&pool.worker_pids()).unwrap();
+        stop(server);
+        before.open();
+        after.wait_for_arrivals(1);
+        thread::sleep(delays::moment());
+        pool.kill_workers();
+        send_signal(server, libc::SIGCONT);
+        let outcomes: Vec<_> = map.collect();
+        assert!(outcomes[..3].iter().all(Result::is_ok) && outcomes[3..].iter().all(Result::is_err));
+        pool.shutdown();
+        assert_eq!(log.entries(), [0, 1, 2, 3]);
+        assert_eq!(pool.stats().worker_deaths, 1);
     });
 }

@@ -183,6 +183,8 @@ pub(crate) struct Table {
     /// There has been a server.
     started: bool,
     closed: bool,
+    /// Whatever has not ended is not to be run by anybody else.
+    pub(super) stopped: bool,
     broken: Option<BrokenExecutor>,
     /// Failures to start a worker since the last success.
     failed_starts: u32,
@@ -319,6 +321,7 @@ impl Table {
 
     /// Closes, cancels what has not started, and sends `signal` to all workers.
     pub(crate) fn stop(&mut self, cx: &Context, signal: i32, fx: &mut Effects) {
+        self.stopped = true;
         self.close(true, fx);
         // What is left was sent to workers that died. It counts as running, but nobody is to start it any more.
         for queued in std::mem::take(&mut self.queue) {

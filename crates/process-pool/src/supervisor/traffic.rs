@@ -510,7 +510,8 @@ impl Table {
         part: Option<Part>,
         fx: &mut Effects,
     ) {
-        let stopped = matches!(worker.verdict, Some(Verdict::Stopped));
+        // Not by the worker's verdict: it may have had one before.
+        let stopped = self.stopped;
         // Then it has died of what it did before, and a task that comes next is not to blame, however often that happens.
         let has_answered = worker.window.has_answered();
         let mut moved = Vec::new();
