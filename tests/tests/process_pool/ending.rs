@@ -554,3 +554,24 @@ fn stopping_is_for_workers_that_have_been_sentenced() {
         assert_eq!(pool.stats().worker_deaths, 1);
     });
 }
+
+/// A worker that was told to end, and does not, is killed in the end, also if it was asked once more meanwhile.
+#[test]
+fn a_worker_that_does_not_end_is_killed() {
+    fn never_ends(_: ()) {
+        extern "C" fn wait() {
+            thread::sleep(delays::long());
+        }
+        // SAFETY: takes two integers.
+        unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+        // SAFETY: the handler is a plain function.
+        assert_eq!(unsafe { libc::atexit(wait) }, 0);
+    }
+
+    beside(|| {
+        let pool = pool(1);
+        pool.submit(never_ends, ()).unwrap().result().unwrap();
+        pool.shutdown_with(Shutdown::no_wait()).unwrap();
+        pool.terminate_workers_with(Shutdown::wait()).unwrap();
+    });
+}

@@ -573,9 +573,12 @@ impl Table {
         self.idle.retain(|&idle| idle != id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.verdict.get_or_insert(verdict);
-        // If its end has not been reported by then, the server is not in a state to do so.
-        worker.condemned |= signal == libc::SIGKILL;
-        worker.deadline = worker.condemned.then(|| Instant::now() + EXIT_TIME_MAX);
+        // Another signal changes nothing about when it is to be gone.
+        if signal == libc::SIGKILL && !worker.condemned {
+            worker.condemned = true;
+            // If its end has not been reported by then, the server is not in a state to do so.
+            worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+        }
         if matches!(worker.phase, Phase::Idle { .. }) {
             worker.phase = Phase::Leaving;
             if signal != libc::SIGKILL {
