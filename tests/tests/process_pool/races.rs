@@ -296,3 +296,46 @@ fn tasks_that_come_after_one_that_closes_the_connection() {
         }
     });
 }
+
+/// A fork server that takes its time to kill a worker is not taken for one that cannot, and killed with all workers.
+#[test]
+fn a_slow_fork_server_is_left_alone() {
+    fn say_ready((before, after): (u64, u64)) -> u64 {
+        registry::reach::<Gate>(before).pass();
+        let mut frame = [0_u8; 24];
+        // Of a worker that has said so already.
+        frame[..4].copy_from_slice(&[b'C', b'F', 1, 33]);
+        for fd in sockets() {
+            // SAFETY: the bytes are there; whose descriptor that is, is the point.
+            unsafe { libc::write(fd, frame.as_ptr().cast(), frame.len()) };
+        }
+        registry::reach::<Gate>(after).pass();
+        0
+    }
+
+    beside(|| {
+        let pool = pool(2);
+        let (gate, before, after) = (Gate::closed(), Gate::closed(), Gate::closed());
+        let good = pool.submit(pass, gate.key()).unwrap();
+        gate.wait_for_arrivals(1);
+        let good_pid = pool.worker_pids()[0];
+        let bad = pool.submit(say_ready, (before.key(), after.key())).unwrap();
+        before.wait_for_arrivals(1);
+        let pids = pool.worker_pids();
+        let server = fork_server(&pids).unwrap();
+        stop(server);
+        before.open();
+        after.wait_for_arrivals(1);
+        std::thread::sleep(delays::moment());
+        for pid in pids.into_iter().filter(|pid| *pid != good_pid) {
+            send_signal(pid, libc::SIGKILL);
+        }
+        // Longer than the pool waits for the end of a worker that has closed its connection.
+        std::thread::sleep(Duration::from_millis(800));
+        send_signal(server, libc::SIGCONT);
+        let error = bad.result().unwrap_err();
+        assert_eq!(death(&error).cause(), DeathCause::ProtocolViolation);
+        gate.open();
+        assert_eq!(good.result().unwrap(), gate.key());
+    });
+}

@@ -669,8 +669,11 @@ impl Table {
     pub(crate) fn worker_hung_up(&mut self, id: u64) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.hung_up = true;
-            let deadline = Instant::now() + DISCONNECTED_TIME_MAX;
-            worker.deadline = Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
+            // One that was sent SIGKILL has died of that. It is for the server to say so, which has its own deadline.
+            if !worker.condemned {
+                let deadline = Instant::now() + DISCONNECTED_TIME_MAX;
+                worker.deadline = Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
+            }
             // It gets no more tasks.
             self.idle.retain(|&idle| idle != id);
             if matches!(worker.phase, Phase::Idle { .. }) {
