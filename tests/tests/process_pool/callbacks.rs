@@ -1,10 +1,13 @@
 //! Callbacks of futures run in threads of the pool, and may do there whatever they like.
 
-use std::sync::{Arc, mpsc};
+use std::{
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
 
 use concurrent_futures::{Shutdown, ShutdownError};
 use concurrent_futures_tests::{
-    Gate,
+    Gate, delays,
     functions::{double, pass},
     registry,
 };
@@ -93,5 +96,51 @@ fn a_callback_may_drop_the_pool() {
         future.result().unwrap();
         drop(gate);
         baseline.wait_and_check();
+    });
+}
+
+/// A thread that waits for a result finds another one, whose callback it leaves to the crew, and stops looking. So somebody is
+/// woken for two reasons at once: to run the callback, which takes long, and to look now and then for answers for which no bell
+/// rings, as tasks are sent ahead. The latter is done as well, or else a result would wait for what runs behind it.
+#[test]
+fn a_slow_callback_holds_up_no_result_for_which_no_bell_rings() {
+    fn spin((micros, n): (u64, u64)) -> u64 {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(micros) {}
+        n
+    }
+
+    beside(|| {
+        for round in 0..200 {
+            let pool = pool(1);
+            let gate = Gate::closed();
+            // So that tasks are taken to be short.
+            let short: Vec<_> = (0..500).map(|n| pool.submit(double, n).unwrap()).collect();
+            for future in short {
+                future.result().unwrap();
+            }
+            let (release, released) = mpsc::channel::<()>();
+            let (sender, receiver) = mpsc::channel();
+            // While it runs the others are sent.
+            let first = pool.submit(spin, (300 + round % 20 * 20, 0)).unwrap();
+            let slow = pool.submit(spin, (1, 1)).unwrap();
+            slow.add_done_callback(move |_| assert!(released.recv().is_err()));
+            let between: Vec<_> =
+                (0..5).map(|n| pool.submit(spin, (60, n)).unwrap()).collect();
+            let silent = pool.submit(spin, (60, 5)).unwrap();
+            silent.add_done_callback(move |_| sender.send(()).unwrap());
+            let long = pool.submit(pass, gate.key()).unwrap();
+            let behind: Vec<_> = (0..20).map(|n| pool.submit(double, n).unwrap()).collect();
+            first.result().unwrap();
+            let mut between = between.into_iter();
+            between.next().unwrap().result().unwrap();
+            // Nobody looks for this one from here.
+            let came = receiver.recv_timeout(delays::scaled(Duration::from_secs(5)));
+            gate.open();
+            drop(release);
+            long.result().unwrap();
+            assert!(came.is_ok());
+            assert!(between.chain(behind).all(|future| future.result().is_ok()));
+        }
     });
 }

@@ -196,8 +196,12 @@ impl Supervisor {
             if stopped == Some(true) {
                 self.cx.reactor.wake();
             }
-        } else if stopped.is_some() || state.table.deadline(&self.cx).is_some() {
-            // This thread may have been the only one to know until when to wait, or to look now and then.
+        } else if stopped.is_some()
+            || state.crew.looks && !self.backlog.has_looker()
+            || state.table.deadline(&self.cx).is_some()
+        {
+            // This thread may have been the only one to know until when to wait, or to look now and then; or to be woken in order
+            // to look, by the same event that has brought it here.
             self.cx.reactor.wake();
         }
     }
