@@ -5,7 +5,7 @@ use std::time::Duration;
 use concurrent_futures::{DeathCause, TaskError};
 use concurrent_futures_tests::{
     Gate, delays,
-    functions::{double, pass},
+    functions::{Log, double, pass, write},
     hostile::silence_bell,
     processes::{fork_server, kill_fork_server, send_signal, stop},
     registry,
@@ -337,5 +337,63 @@ fn a_slow_fork_server_is_left_alone() {
         assert_eq!(death(&error).cause(), DeathCause::ProtocolViolation);
         gate.open();
         assert_eq!(good.result().unwrap(), gate.key());
+    });
+}
+
+/// A worker that outlives the fork server, since a task has put it into another group, and told the kernel to leave it alone:
+/// what was sent to it goes to another worker, and is not run by both.
+#[test]
+fn what_goes_to_another_worker_does_not_run_in_one_that_lives_on() {
+    fn live_on(gate: u64) -> u64 {
+        // SAFETY: takes integers.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+        // SAFETY: takes integers.
+        unsafe { libc::setpgid(0, libc::getpgid(libc::getppid())) };
+        // The thread that watches the connection is to come late: it shares a processor with this one, and gives way.
+        // SAFETY: plain data.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set is there.
+        unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
+        // SAFETY: the set is there.
+        let first = (0..1000).find(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).unwrap();
+        // SAFETY: plain data.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set is there.
+        unsafe { libc::CPU_SET(first, &mut set) };
+        let first_thread = own_pid(()).cast_signed();
+        for thread in [0, first_thread] {
+            // SAFETY: the set is there.
+            unsafe { libc::sched_setaffinity(thread, size_of_val(&set), &raw const set) };
+        }
+        let parameter = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the parameter is there.
+        unsafe { libc::sched_setscheduler(first_thread, libc::SCHED_IDLE, &raw const parameter) };
+        let gate = registry::reach::<Gate>(gate);
+        gate.pass();
+        while gate.arrived() < 2 {}
+        0
+    }
+
+    beside(|| {
+        for _ in 0..10 {
+            let pool = pool(1);
+            let (gate, log) = (Gate::closed(), Log::new());
+            let short: Vec<_> = (0..500).map(|n| pool.submit(double, n).unwrap()).collect();
+            for future in short {
+                future.result().unwrap();
+            }
+            gate.open();
+            let first = pool.submit(live_on, gate.key()).unwrap();
+            gate.wait_for_arrivals(1);
+            let futures: Vec<_> =
+                (0..20).map(|n| pool.submit(write, (log.key(), n)).unwrap()).collect();
+            kill_fork_server(&pool.worker_pids());
+            first.result().unwrap_err();
+            gate.pass();
+            for (n, future) in (0..).zip(futures) {
+                assert_eq!(future.result().unwrap(), n);
+            }
+            assert_eq!(log.entries(), (0..20).collect::<Vec<_>>());
+        }
     });
 }

@@ -517,7 +517,8 @@ impl Table {
         let mut moved = Vec::new();
         for Sent { hold, id, slot, frame, attempts, began } in worker.window.take() {
             let started = match worker.link.shared() {
-                Some(end) => end.has_started(slot, id),
+                // A worker whose server has died may be alive for another moment, and is not to start it then.
+                Some(end) => !end.revoke(slot, id) && end.has_started(slot, id),
                 None => began.is_some(),
             };
             let task = match hold {
