@@ -95,10 +95,12 @@ impl<T> SharedFuture<T> {
     ///
     /// The handle itself, if there are other clones or the value has been read already.
     pub fn unshare(self) -> Result<Future<T>, Self> {
-        if self.shared.outcome.get().is_some() || Arc::strong_count(&self.shared) > 1 {
-            return Err(self);
-        }
         let mut this = self;
+        // In this order: another reader may take the value and then let go of its handle at any moment.
+        let only = Arc::get_mut(&mut this.shared);
+        if only.is_none_or(|shared| shared.outcome.get().is_some()) {
+            return Err(this);
+        }
         this.forget_waker();
         let shared = Arc::clone(&this.shared);
         drop(this);

@@ -123,6 +123,36 @@ fn the_only_handle_can_be_turned_back() {
     });
 }
 
+/// Whoever turns the handle back while another reads it, and then lets go, either gets it with the value or not at all.
+#[test]
+fn a_reader_that_lets_go_just_then_takes_no_value_along() {
+    guarded(|| {
+        for round in 0..20_000 {
+            let future = ran(move || round).share();
+            let clone = future.clone();
+            let start = AtomicUsize::new(0);
+            let meet = || {
+                start.fetch_add(1, Ordering::SeqCst);
+                while start.load(Ordering::SeqCst) < 2 {
+                    std::hint::spin_loop();
+                }
+            };
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    meet();
+                    assert_eq!(clone.result().unwrap(), &round);
+                    drop(clone);
+                });
+                meet();
+                match future.unshare() {
+                    Ok(future) => assert_eq!(future.result().unwrap(), round),
+                    Err(future) => assert_eq!(future.result().unwrap(), &round),
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_value_that_is_not_sync_can_be_shared_within_a_thread() {
     guarded(|| {
