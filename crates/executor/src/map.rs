@@ -381,7 +381,7 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
         unsubmitted.into_iter().chain(self.input.take().into_iter().flatten())
     }
 
-    /// Submits chunks for as long as there are items, and room for them.
+    /// Submits chunks for as long as there are items, room for them, and time.
     fn fill(&mut self) {
         // The window may have become smaller than what is in it.
         while self.refused.is_none()
@@ -391,7 +391,16 @@ impl<'a, I: Iterator, R: Send + 'static> Map<'a, I, R> {
                 return;
             }
             self.submit_chunk();
+            // The input, an executor that runs the task here, or a full queue may have taken any time. Only after a chunk,
+            // so that there is a result to be waited for.
+            if self.has_expired() {
+                return;
+            }
         }
+    }
+
+    fn has_expired(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Reads until a chunk is complete or the input has ended. False if there is nothing to submit.
@@ -583,7 +592,7 @@ impl<I: Iterator, R: Send + 'static> Map<'_, I, R> {
         }
         // Past the deadline nothing more goes in; or else an executor that has every result at hand in time, as one
         // that runs in this thread has, would keep an endless map going for ever.
-        let expired = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let expired = self.has_expired();
         if !expired {
             self.fill();
         }

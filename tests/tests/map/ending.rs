@@ -10,7 +10,8 @@ use std::{
 };
 
 use concurrent_futures::{
-    Map, MapError, MapOptions, Progress, Refusal, Shutdown, TaskError, ThreadPoolExecutor,
+    InlineExecutor, Map, MapError, MapOptions, Progress, Refusal, Shutdown, TaskError,
+    ThreadPoolExecutor,
 };
 use concurrent_futures_tests::{
     Gate, delays,
@@ -76,7 +77,7 @@ fn f081_a_deadline_cancels_and_does_not_interrupt() {
             let counter = DropCounter::new();
             let ended = Arc::new(AtomicUsize::new(0));
             let tokens: Vec<_> = (0..20).map(|_| counter.token()).collect();
-            let options = MapOptions::new().timeout(delays::short()).chunksize(chunksize);
+            let options = MapOptions::new().timeout(5 * delays::short()).chunksize(chunksize);
             let options = if unordered { options.unordered() } else { options };
             let counts = Arc::clone(&ended);
             let call = move |token: Token| {
@@ -113,6 +114,40 @@ fn f081_no_time_at_all() {
     });
 }
 
+/// Where submitting takes time, because the executor runs the task at once or the queue is full, nothing is submitted past
+/// the deadline, be there room in the window or not.
+#[test]
+fn f081_nothing_is_submitted_past_the_deadline() {
+    guarded(|| {
+        let timeout = delays::short();
+        // Each call takes longer than the map has.
+        let call = move |n: u64| {
+            sleep(2 * timeout);
+            n
+        };
+        let executor = InlineExecutor::new();
+        for chunksize in [1, 2] {
+            let options = MapOptions::new().timeout(timeout).chunksize(chunksize);
+            for options in [options.clone(), options.unbounded()] {
+                let mut mapped = executor.map_with(options, call, 0..).unwrap();
+                for n in 0..chunksize as u64 {
+                    assert_eq!(mapped.next().unwrap().unwrap(), n);
+                }
+                assert!(is_timeout(&mapped.next()));
+                assert!(mapped.next().is_none());
+                assert_eq!(mapped.into_unsubmitted().next(), Some(chunksize as u64));
+            }
+        }
+        let pool = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1).build().unwrap();
+        let options = MapOptions::new().timeout(timeout).chunksize(1).buffersize(8);
+        let mut mapped = pool.map_with(options, call, 0..).unwrap();
+        while mapped.next().is_some() {}
+        // One ran, one was in the queue, and one waited for room there until the first had ended.
+        let rest = mapped.into_unsubmitted().next().unwrap();
+        assert!(rest <= 3, "{rest}");
+    });
+}
+
 /// More time than the clock can express is as good as no deadline.
 #[test]
 fn f081_more_time_than_there_is() {
@@ -133,7 +168,7 @@ fn f081_the_rest_comes_back_after_a_deadline() {
         let pool = pool(1);
         let gate = Gate::closed();
         let waits = share(&gate);
-        let options = MapOptions::new().timeout(delays::short()).buffersize(4).chunksize(2);
+        let options = MapOptions::new().timeout(5 * delays::short()).buffersize(4).chunksize(2);
         let mut mapped = pool.map_with(options, move |_: u64| waits.pass(), 0..20).unwrap();
         assert!(is_timeout(&mapped.next()));
         assert!(mapped.into_unsubmitted().eq(4..20));
