@@ -21,7 +21,8 @@ const BATCH_TASK_TIME: Duration = Duration::from_micros(5);
 /// Tasks that come and go within this of each other are let gather, ...
 const GATHER_INTERVAL: Duration = Duration::from_nanos(500);
 /// ... for so long, ...
-pub(crate) const GATHER_TIME: Duration = Duration::from_micros(4);
+pub(crate) const GATHER_TIME: Duration =
+    if cfg!(loom) { Duration::ZERO } else { Duration::from_micros(4) };
 /// ... if a worker has found fewer than this, ...
 const GATHER_BELOW: usize = BATCH_MAX * 3 / 4;
 /// ... unless it found no more than this when it did so last: somebody may submit one when the one before is done, ...
@@ -30,7 +31,7 @@ const GATHER_IN_VAIN: usize = 2;
 const GATHER_RETRY_INTERVAL: u32 = 64;
 
 /// What a worker knows of the tasks that it takes out of the queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Batches {
     size: usize,
     /// When the size was chosen, and how many tasks the worker had run by then.

@@ -125,8 +125,7 @@ fn a_slow_callback_holds_up_no_result_for_which_no_bell_rings() {
             let first = pool.submit(spin, (300 + round % 20 * 20, 0)).unwrap();
             let slow = pool.submit(spin, (1, 1)).unwrap();
             slow.add_done_callback(move |_| assert!(released.recv().is_err()));
-            let between: Vec<_> =
-                (0..5).map(|n| pool.submit(spin, (60, n)).unwrap()).collect();
+            let between: Vec<_> = (0..5).map(|n| pool.submit(spin, (60, n)).unwrap()).collect();
             let silent = pool.submit(spin, (60, 5)).unwrap();
             silent.add_done_callback(move |_| sender.send(()).unwrap());
             let long = pool.submit(pass, gate.key()).unwrap();

@@ -548,7 +548,9 @@ fn stopping_is_for_workers_that_have_been_sentenced() {
         pool.kill_workers();
         send_signal(server, libc::SIGCONT);
         let outcomes: Vec<_> = map.collect();
-        assert!(outcomes[..3].iter().all(Result::is_ok) && outcomes[3..].iter().all(Result::is_err));
+        assert!(
+            outcomes[..3].iter().all(Result::is_ok) && outcomes[3..].iter().all(Result::is_err)
+        );
         pool.shutdown();
         assert_eq!(log.entries(), [0, 1, 2, 3]);
         assert_eq!(pool.stats().worker_deaths, 1);

@@ -672,7 +672,8 @@ impl Table {
             // One that was sent SIGKILL has died of that. It is for the server to say so, which has its own deadline.
             if !worker.condemned {
                 let deadline = Instant::now() + DISCONNECTED_TIME_MAX;
-                worker.deadline = Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
+                worker.deadline =
+                    Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
             }
             // It gets no more tasks.
             self.idle.retain(|&idle| idle != id);

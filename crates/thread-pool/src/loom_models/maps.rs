@@ -2,9 +2,7 @@
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{
-    FEWER_PREEMPTIONS, Gate, add_sleepers, busy, certain, check, end, explore, pool, spawn,
-};
+use super::{FEWER_PREEMPTIONS, Gate, add_sleepers, busy, certain, check, end, explore, pool};
 
 /// Two branches take items at the same time. Each item is taken once, whoever takes it has seen what was done before, and who
 /// leads sees at the end what was done with it.
