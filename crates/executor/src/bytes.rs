@@ -5,7 +5,7 @@ use std::{
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
-    ops::Deref,
+    ops::{Bound, Deref, Range, RangeBounds},
     sync::Arc,
 };
 #[cfg(feature = "portable")]
@@ -21,10 +21,13 @@ use serde::{
 
 /// Bytes that do not change, for arguments and results that are large.
 ///
-/// Clones share one buffer. In a task for a process pool the buffer goes to the worker by itself, past the codec, wherever
-/// in the argument it is: it is copied once, into memory that the pool and the worker share, and the worker reads it there. The
-/// buffer of a result is copied into that memory by the worker, and out of it by the pool. A `Vec<u8>` is taken apart and put
-/// together byte by byte by serde on top of that.
+/// Clones and [slices](Self::slice) share one buffer. In a task for a process pool the buffer goes to the worker by itself,
+/// past the codec, wherever in the argument it is: it is copied once, into memory that the pool and the worker share, and the
+/// worker reads it there. The buffer of a result is copied into that memory by the worker, and out of it by the pool; but if a
+/// task returns what it was given, or a slice of it, then the result shares the buffer with the argument, as it would on a thread,
+/// and nothing is copied. A `Vec<u8>` is taken apart and put together byte by byte by serde on top of that.
+///
+/// What is shorter than 8 KiB is always copied.
 ///
 /// ```
 /// use concurrent_futures_executor::{Bytes, InlineExecutor};
@@ -44,7 +47,11 @@ use serde::{
 ///
 /// With any other codec of serde these are bytes like any others.
 #[derive(Clone)]
-pub struct Bytes(Repr);
+pub struct Bytes {
+    buffer: Buffer,
+    /// Which part of the buffer: it is in it.
+    range: Range<usize>,
+}
 
 struct Owned {
     vec: Vec<u8>,
@@ -89,11 +96,21 @@ type Home = dyn GiveBack;
 pub type Owner = dyn AsRef<[u8]> + Send + Sync + UnwindSafe + RefUnwindSafe;
 
 #[derive(Clone)]
-enum Repr {
+enum Buffer {
     Owned(Arc<Owned>),
     /// Memory of somebody else's making.
     #[cfg(feature = "portable")]
     Lent(Arc<Owner>),
+}
+
+impl Buffer {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(owned) => &owned.vec,
+            #[cfg(feature = "portable")]
+            Self::Lent(owner) => (**owner).as_ref(),
+        }
+    }
 }
 
 impl Bytes {
@@ -103,37 +120,68 @@ impl Bytes {
         Self::default()
     }
 
+    fn whole(buffer: Buffer) -> Self {
+        let range = 0..buffer.as_slice().len();
+        Self { buffer, range }
+    }
+
     #[cfg(feature = "portable")]
     pub(crate) fn lent(owner: Arc<Owner>) -> Self {
-        Self(Repr::Lent(owner))
+        Self::whole(Buffer::Lent(owner))
     }
 
     #[cfg(feature = "portable")]
     pub(crate) fn with_home(vec: Vec<u8>, home: Weak<Home>) -> Self {
-        Self(Repr::Owned(Arc::new(Owned { vec, home: Some(home) })))
+        Self::whole(Buffer::Owned(Arc::new(Owned { vec, home: Some(home) })))
     }
 
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        match &self.0 {
-            Repr::Owned(owned) => &owned.vec,
-            #[cfg(feature = "portable")]
-            Repr::Lent(owner) => (**owner).as_ref(),
-        }
+        &self.buffer.as_slice()[self.range.clone()]
     }
 
-    /// The bytes as a vector: the one that this was made of, if there is no clone of this any more, or a copy. What a worker
-    /// was sent is always copied.
+    /// Part of the bytes, in the same buffer. So the whole buffer is there for as long as the slice is.
+    ///
+    /// # Panics
+    ///
+    /// If the range begins after its end, or ends after the end of the bytes, as with the slice of a `Vec`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use concurrent_futures_executor::Bytes;
+    ///
+    /// let bytes = Bytes::from(*b"head and body");
+    /// assert_eq!(bytes.slice(9..), *b"body");
+    /// ```
+    #[must_use]
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
+        // Not there, it may be indexed by; that panics with the usual message.
+        let range = (range.start_bound().cloned(), range.end_bound().cloned());
+        let slice = &self.as_slice()[range];
+        let offset = match range.0 {
+            Bound::Included(start) => start,
+            Bound::Excluded(before) => before + 1,
+            Bound::Unbounded => 0,
+        };
+        let start = self.range.start + offset;
+        Self { buffer: self.buffer.clone(), range: start..start + slice.len() }
+    }
+
+    /// The bytes as a vector: the one that this was made of, if this is all of it and there is no clone any more, or a copy. What a
+    /// worker was sent is always copied.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
-        match self.0 {
-            Repr::Owned(mut owned) => match Arc::get_mut(&mut owned) {
-                Some(owned) => std::mem::take(&mut owned.vec),
-                None => owned.vec.clone(),
+        match self.buffer {
+            Buffer::Owned(mut owned) => match Arc::get_mut(&mut owned) {
+                Some(owned) if owned.vec.len() == self.range.len() => {
+                    std::mem::take(&mut owned.vec)
+                }
+                _ => owned.vec[self.range].to_vec(),
             },
             #[cfg(feature = "portable")]
-            Repr::Lent(owner) => (*owner).as_ref().to_vec(),
+            Buffer::Lent(owner) => (*owner).as_ref()[self.range].to_vec(),
         }
     }
 }
@@ -146,7 +194,7 @@ impl Default for Bytes {
 
 impl From<Vec<u8>> for Bytes {
     fn from(vec: Vec<u8>) -> Self {
-        Self(Repr::Owned(Arc::new(Owned::new(vec))))
+        Self::whole(Buffer::Owned(Arc::new(Owned::new(vec))))
     }
 }
 
@@ -275,6 +323,10 @@ impl Serialize for Bytes {
             use crate::out_of_band::{self, Place};
             match out_of_band::place_of::<S>(self) {
                 Some(Place::Apart(number)) => return (number,).serialize(serializer),
+                Some(Place::Argument { number, range }) => {
+                    let range = (range.start as u64, range.end as u64);
+                    return (OF_ARGUMENT | number, range).serialize(serializer);
+                }
                 Some(Place::Here) => return (0_u64, Raw(self)).serialize(serializer),
                 None => {}
             }
@@ -287,7 +339,7 @@ impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[cfg(feature = "portable")]
         if crate::out_of_band::is_own_format::<D>() {
-            return deserializer.deserialize_tuple(2, PlacedVisitor);
+            return deserializer.deserialize_tuple(3, PlacedVisitor);
         }
         deserializer.deserialize_byte_buf(RawVisitor).map(Self::from)
     }
@@ -346,7 +398,11 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 }
 
-/// A number, and the bytes if that is 0: otherwise it says which of the buffers apart they are.
+/// Beside the number of a buffer: it is one of the argument's, and part of that is meant, which comes next.
+#[cfg(feature = "portable")]
+const OF_ARGUMENT: u64 = 1 << 63;
+
+/// A number, and the bytes if that is 0: otherwise it says which of the buffers they are.
 #[cfg(feature = "portable")]
 struct PlacedVisitor;
 
@@ -361,11 +417,22 @@ impl<'de> Visitor<'de> for PlacedVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Bytes, A::Error> {
         use serde::de::Error;
 
+        use crate::out_of_band;
+
         let short = || A::Error::invalid_length(0, &self);
+        let missing = || A::Error::custom("a buffer that did not come along");
         match sequence.next_element::<u64>()?.ok_or_else(short)? {
             0 => sequence.next_element::<RawBuf>()?.map(|raw| Bytes::from(raw.0)).ok_or_else(short),
-            number => crate::out_of_band::buffer(number)
-                .ok_or_else(|| A::Error::custom("a buffer that did not come along")),
+            number if number & OF_ARGUMENT == 0 => out_of_band::buffer(number).ok_or_else(missing),
+            number => {
+                let range = sequence.next_element::<(u64, u64)>()?.ok_or_else(short)?;
+                let whole = out_of_band::argument(number & !OF_ARGUMENT).ok_or_else(missing)?;
+                let index = |index| usize::try_from(index).unwrap_or(usize::MAX);
+                let range = index(range.0)..index(range.1);
+                // Whoever wrote it may have written anything.
+                let fits = whole.get(range.clone()).is_some();
+                fits.then(|| whole.slice(range)).ok_or_else(missing)
+            }
         }
     }
 }
@@ -392,6 +459,41 @@ mod tests {
         assert!(set.contains(&[3, 1, 2][..]));
         assert_eq!("ab".to_owned().into_bytes(), Bytes::from("ab".to_owned()).into_vec());
         assert_eq!([1, 2].into_iter().collect::<Bytes>(), [1, 2]);
+    }
+
+    /// A slice is in the same memory, whichever way its range is written, and a slice of a slice as well.
+    #[test]
+    fn slices_share_the_buffer() {
+        let bytes = Bytes::from([0, 1, 2, 3, 4, 5]);
+        let slices = [
+            bytes.slice(..),
+            bytes.slice(2..),
+            bytes.slice(..=3),
+            bytes.slice(1..6).slice(2..4),
+            bytes.slice((Bound::Excluded(0), Bound::Included(1))),
+            bytes.slice(6..),
+        ];
+        let ranges = [0..6, 2..6, 0..4, 3..5, 1..2, 6..6];
+        for (slice, range) in slices.iter().zip(ranges) {
+            assert!(std::ptr::eq(slice.as_slice(), &raw const bytes[range.clone()]), "{range:?}");
+        }
+        drop(bytes);
+        assert_eq!(slices[3], [3, 4]);
+        assert_eq!(slices[1].clone().into_vec(), [2, 3, 4, 5]);
+        for (start, end) in [(7, 7), (0, 7), (4, 3), (usize::MAX, 1)] {
+            std::panic::catch_unwind(|| slices[0].slice(start..end)).unwrap_err();
+        }
+    }
+
+    /// The last slice does not get the vector of which it is but a part.
+    #[test]
+    fn into_vec_of_a_slice_is_a_copy() {
+        let bytes = Bytes::from(vec![7; 1000]);
+        let (part, whole) = (bytes.slice(1..), bytes.slice(..));
+        let address = bytes.as_ptr();
+        drop(bytes);
+        assert_eq!(part.into_vec().len(), 999);
+        assert_eq!(whole.into_vec().as_ptr(), address);
     }
 
     /// The vector comes back as it is, unless somebody else has it.

@@ -1,5 +1,6 @@
 //! How [`Bytes`] in arguments and results get past the codec: while a value is encoded, the buffers in it are collected, and
-//! the encoding says but which of them belongs where; while it is decoded, they are handed out.
+//! the encoding says but which of them belongs where; while it is decoded, they are handed out. A result that has bytes of the
+//! argument says where in that they are.
 //!
 //! serde has no way to pass something along with a value, so this goes by thread-locals. Two of them:
 //!
@@ -16,6 +17,7 @@ use std::{
     any::TypeId,
     cell::{Cell, RefCell},
     marker::PhantomData,
+    ops::Range,
     ptr,
     sync::Arc,
     thread::LocalKey,
@@ -33,6 +35,9 @@ pub(crate) const APART_MIN: usize = 8 * 1024;
 struct Buffers {
     incoming: Vec<Bytes>,
     outgoing: Vec<Bytes>,
+    /// Those of the argument, for a result that has one of them, or part of one. It says so, and whoever has the argument
+    /// has the bytes.
+    argument: Vec<Bytes>,
     /// Shared values, if they are sent along.
     values: Option<Vec<Arc<SharedValue>>>,
 }
@@ -80,10 +85,16 @@ fn look<T, R>(key: &'static LocalKey<Cell<*const T>>, look: impl FnOnce(&T) -> R
 }
 
 /// Calls `call`. A value that it decodes finds its buffers in `incoming`; those of what it encodes are returned in addition.
+/// But those of a result that are buffers of the argument, or parts of one, are not: they are only named, and found again in
+/// `argument` where the result is decoded. So each side has there what it knows as the buffers of the argument, or neither does.
 ///
 /// This is for the methods that run tasks from their encoding, encode their arguments, or decode their results.
-pub fn out_of_band<R>(incoming: Vec<Bytes>, call: impl FnOnce() -> R) -> (R, Vec<Bytes>) {
-    let lent = RefCell::new(Some(Buffers { incoming, ..Buffers::default() }));
+pub fn out_of_band<R>(
+    incoming: Vec<Bytes>,
+    argument: Vec<Bytes>,
+    call: impl FnOnce() -> R,
+) -> (R, Vec<Bytes>) {
+    let lent = RefCell::new(Some(Buffers { incoming, argument, ..Buffers::default() }));
     let result = enter(&LENT, Some(&lent), call);
     (result, lent.into_inner().unwrap_or_default().outgoing)
 }
@@ -181,6 +192,11 @@ pub(crate) enum Place {
     Here,
     /// They are the buffer of this number, counted from 1.
     Apart(u64),
+    /// They are part of such a buffer of the argument.
+    Argument {
+        number: u64,
+        range: Range<usize>,
+    },
 }
 
 /// Where these bytes are to be. `None` if `S` knows nothing of places.
@@ -191,16 +207,38 @@ pub(crate) fn place_of<S>(bytes: &Bytes) -> Option<Place> {
     let apart = look(&CURRENT, |current| {
         let mut buffers = current.buffers.borrow_mut();
         let buffers = buffers.as_mut().filter(|_| bytes.len() > APART_MIN)?;
-        buffers.outgoing.push(bytes.clone());
-        Some(Place::Apart(buffers.outgoing.len() as u64))
+        Some(find(bytes, &buffers.argument).unwrap_or_else(|| {
+            buffers.outgoing.push(bytes.clone());
+            Place::Apart(buffers.outgoing.len() as u64)
+        }))
     });
     Some(apart.flatten().unwrap_or(Place::Here))
 }
 
+/// Where in one of these buffers these bytes are, if they are in the same memory. As `argument` has the buffers, it is not that
+/// somebody else has got that memory since.
+fn find(bytes: &Bytes, argument: &[Bytes]) -> Option<Place> {
+    let start = bytes.as_ptr().addr();
+    (1..).zip(argument).find_map(|(number, whole)| {
+        let offset = start.checked_sub(whole.as_ptr().addr())?;
+        let range = offset..offset.checked_add(bytes.len())?;
+        (range.end <= whole.len()).then_some(Place::Argument { number, range })
+    })
+}
+
 /// The buffer of this number, counted from 1, if it came along.
 pub(crate) fn buffer(number: u64) -> Option<Bytes> {
+    numbered(number, |buffers| &buffers.incoming)
+}
+
+/// The same for one of the argument.
+pub(crate) fn argument(number: u64) -> Option<Bytes> {
+    numbered(number, |buffers| &buffers.argument)
+}
+
+fn numbered(number: u64, which: impl FnOnce(&Buffers) -> &Vec<Bytes>) -> Option<Bytes> {
     let index = usize::try_from(number.checked_sub(1)?).ok()?;
-    look(&CURRENT, |current| current.buffers.borrow().as_ref()?.incoming.get(index).cloned())?
+    look(&CURRENT, |current| which(current.buffers.borrow().as_ref()?).get(index).cloned())?
 }
 
 /// What identifies a type, but for the lifetimes in it.
@@ -245,14 +283,15 @@ mod tests {
 
     fn encoded<T: crate::Portable>(value: &T) -> (Vec<u8>, Vec<Bytes>) {
         let mut bytes = Vec::new();
-        let (outcome, buffers) =
-            out_of_band(Vec::new(), || encode(value, &mut bytes, Crossing::EncodeArgument));
+        let (outcome, buffers) = out_of_band(Vec::new(), Vec::new(), || {
+            encode(value, &mut bytes, Crossing::EncodeArgument)
+        });
         outcome.unwrap();
         (bytes, buffers)
     }
 
     fn decoded<T: crate::Portable>(bytes: &[u8], buffers: &[Bytes]) -> Option<T> {
-        out_of_band(buffers.to_vec(), || decode(bytes, Crossing::DecodeArgument)).0.ok()
+        out_of_band(buffers.to_vec(), Vec::new(), || decode(bytes, Crossing::DecodeArgument)).0.ok()
     }
 
     /// The same memory, not only the same bytes.
@@ -302,6 +341,64 @@ mod tests {
             encoded(&(long(1), long(2))).0,
             [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]
         );
+        let argument = Bytes::from(vec![9; 1 << 16]);
+        let part = argument.slice(3..0x8007);
+        let mut bytes = Vec::new();
+        let encode = || encode(&part, &mut bytes, Crossing::EncodeResult);
+        out_of_band(Vec::new(), vec![long(1), argument], encode).0.unwrap();
+        assert_eq!(
+            bytes,
+            [2, 0, 0, 0, 0, 0, 0, 128, 3, 0, 0, 0, 0, 0, 0, 0, 7, 128, 0, 0, 0, 0, 0, 0]
+        );
+    }
+
+    /// What is not copied is in the same memory.
+    #[test]
+    fn a_result_finds_its_bytes_in_the_argument() {
+        type Pieces = (Bytes, Vec<Bytes>, Bytes);
+
+        let (first, second) = (long(1), Bytes::from(vec![2; 3 * APART_MIN]));
+        let result: Pieces =
+            (second.slice(5..2 * APART_MIN), vec![first.clone(), long(9)], second.slice(..100));
+        let argument = [long(7), first.clone(), second.clone()];
+        let mut bytes = Vec::new();
+        let encode = || encode(&result, &mut bytes, Crossing::EncodeResult);
+        let (outcome, outgoing) = out_of_band(Vec::new(), argument.to_vec(), encode);
+        outcome.unwrap();
+        // One is new, and one too short to be worth it.
+        assert!(outgoing.len() == 1 && is_same(&outgoing[0], &result.1[1]));
+        let decode = || decode::<Pieces>(&bytes, Crossing::DecodeResult);
+        let (decoded, _) = out_of_band(outgoing.clone(), argument.to_vec(), decode);
+        let decoded = decoded.unwrap();
+        assert!(decoded == result);
+        assert!(is_same(&decoded.0, &result.0) && is_same(&decoded.1[0], &first));
+        assert!(out_of_band(outgoing, argument[..2].to_vec(), decode).0.is_err());
+    }
+
+    /// Whatever it says, what comes out is part of the argument, or nothing.
+    #[test]
+    fn a_result_that_lies_about_the_argument_is_an_error() {
+        let argument = long(4);
+        let of_argument = 1 << 63;
+        let length = argument.len() as u64;
+        for (number, start, end, is_right) in [
+            (1, 3, length, true),
+            (1, length, length, true),
+            (1, 3, length + 1, false),
+            (1, 3, 2, false),
+            (1, u64::MAX, u64::MAX, false),
+            (1, 0, u64::MAX, false),
+            (0, 0, 1, false),
+            (2, 0, 1, false),
+            (of_argument - 1, 0, 1, false),
+        ] {
+            let words = [of_argument | number, start, end];
+            let bytes: Vec<_> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+            let decode = || decode::<Bytes>(&bytes, Crossing::DecodeResult);
+            let (decoded, _) = out_of_band(Vec::new(), vec![argument.clone()], decode);
+            assert_eq!(decoded.is_ok(), is_right, "{words:?}");
+            assert!(decoded.is_err() || out_of_band(Vec::new(), Vec::new(), decode).0.is_err());
+        }
     }
 
     #[test]
@@ -397,7 +494,7 @@ mod tests {
         assert!(LENT.get().is_null() && CURRENT.get().is_null());
         assert!(serde_json::to_string(&long(1)).unwrap().starts_with("[1,1,"));
         // Within one that goes on, what was lent is there again.
-        let (decoded, _) = out_of_band(buffers.clone(), || {
+        let (decoded, _) = out_of_band(buffers.clone(), Vec::new(), || {
             let broken =
                 catch_unwind(|| decode::<(Bytes, Panics)>(&bytes, Crossing::DecodeArgument));
             assert!(broken.is_err());
@@ -419,7 +516,7 @@ mod tests {
         let (argument, buffers) = encoded(&long(1));
         let mut result = Vec::new();
         let (outcome, outgoing) =
-            out_of_band(buffers.clone(), || entry.run(&argument, &mut result));
+            out_of_band(buffers.clone(), Vec::new(), || entry.run(&argument, &mut result));
         outcome.unwrap();
         assert!(outgoing.len() == 1 && is_same(&outgoing[0], &buffers[0]));
         let (right, bytes) = decoded::<(bool, Bytes)>(&result, &outgoing).unwrap();

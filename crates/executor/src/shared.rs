@@ -194,7 +194,7 @@ pub(crate) mod portable {
         let encoded = inner.encoded.get_or_init(|| {
             static NEXT: AtomicU64 = AtomicU64::new(1);
             let mut bytes = Vec::new();
-            let (outcome, buffers) = out_of_band::out_of_band(Vec::new(), || {
+            let (outcome, buffers) = out_of_band::out_of_band(Vec::new(), Vec::new(), || {
                 wire::encode(&inner.value, &mut bytes, Crossing::EncodeArgument)
             });
             outcome.map_err(|error| match std::error::Error::source(&error) {
@@ -248,7 +248,7 @@ pub(crate) mod portable {
             Arc::clone(&provided.content)
         };
         // This is the user's code.
-        let (value, _) = out_of_band::out_of_band(content.1.clone(), || {
+        let (value, _) = out_of_band::out_of_band(content.1.clone(), Vec::new(), || {
             wire::decode::<T>(&content.0, Crossing::DecodeArgument)
         });
         let shared = Shared::new(value.map_err(|error| error.to_string())?);
@@ -396,8 +396,9 @@ mod portable_tests {
         assert_eq!(bytes.len(), 24);
         let read = decode::<Shared<Shared<u64>>>(&bytes, Crossing::DecodeResult).unwrap();
         assert_eq!(**read, 7);
-        let (outcome, _) =
-            out_of_band(Vec::new(), || encode(&shared, &mut bytes, Crossing::EncodeResult));
+        let (outcome, _) = out_of_band(Vec::new(), Vec::new(), || {
+            encode(&shared, &mut bytes, Crossing::EncodeResult)
+        });
         assert!(outcome.is_ok() && bytes.len() == 48);
         let (bytes, _, values) = encoded(&shared);
         assert_eq!((bytes.len(), values.len()), (8, 1));

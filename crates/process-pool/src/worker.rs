@@ -409,13 +409,15 @@ fn run_task(
     let mut fields = Fields(body);
     let mut reply = FrameBuilder::reuse(reply, Kind::Finished, id);
     let this = sys::process_id();
+    let argument = incoming.clone();
     let (outcome, outgoing) = if kind.is_chunk() {
         let site = ChunkSite::read(&mut fields)?;
         let run = || run_chunk(image, site, fields.rest(), reply.body(), journal);
-        wire::out_of_band(incoming, run)
+        wire::out_of_band(incoming, argument, run)
     } else {
         let site = CallSite::read(&mut fields)?;
-        wire::out_of_band(incoming, || run(image, site, fields.rest(), reply.body()))
+        let run = || run(image, site, fields.rest(), reply.body());
+        wire::out_of_band(incoming, argument, run)
     };
     if sys::process_id() != this {
         // The task has forked, and this is the child, come back as well. There is one result, and it is the parent's.

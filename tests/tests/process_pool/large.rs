@@ -115,6 +115,42 @@ fn bytes_are_found_wherever_they_are() {
     });
 }
 
+/// What a task returns of its argument comes back as what the caller has given, as it would from a thread.
+#[test]
+fn what_comes_back_is_what_was_given() {
+    fn pieces((first, second): (Bytes, Vec<Bytes>)) -> (Vec<Bytes>, Bytes, Option<Bytes>) {
+        let third = second[1].slice(MIB / 4..);
+        let copy = Bytes::from(&first[..]);
+        (vec![third.slice(..100 * KIB), first, third], second[0].slice(7..7 + KIB), Some(copy))
+    }
+
+    fn is_part(part: &Bytes, whole: &[u8]) -> bool {
+        std::ptr::eq(part.as_slice(), whole)
+    }
+
+    beside_on_all(|setup| {
+        let pool = setup.builder(1).build().unwrap();
+        let given = [bytes(70 * KIB, 1), bytes(20 * KIB, 2), bytes(MIB, 3)];
+        for _ in 0..3 {
+            let [first, second, third] = given.clone();
+            let argument = (first.clone(), vec![second.clone(), third.clone()]);
+            let (parts, short, copy) = pool.submit(pieces, argument).unwrap().result().unwrap();
+            assert!(is_part(&parts[0], &third[MIB / 4..MIB / 4 + 100 * KIB]));
+            assert!(is_part(&parts[1], &first) && is_part(&parts[2], &third[MIB / 4..]));
+            // Not worth it; and in the worker's own memory.
+            assert!(short == second[7..7 + KIB] && !is_part(&short, &second[7..7 + KIB]));
+            assert!(copy.is_some_and(|copy| copy == first && !is_part(&copy, &first)));
+        }
+        // With nobody else who has it, it is the very vector.
+        let vec = pattern(MIB, 4);
+        let address = vec.as_ptr();
+        let echo = |bytes: Bytes| bytes;
+        let future = pool.submit(echo, Bytes::from(vec)).unwrap();
+        let vec = future.result().unwrap().into_vec();
+        assert!(vec.as_ptr() == address && vec == pattern(MIB, 4));
+    });
+}
+
 /// Items of a map, by themselves and in chunks.
 #[test]
 fn bytes_are_items_of_a_map() {

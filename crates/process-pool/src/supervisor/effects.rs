@@ -45,9 +45,33 @@ pub(crate) enum Body {
     /// Among the bytes of the effects.
     Range(Range<usize>),
     Whole(Received),
-    /// It was there, and there is no memory for it here.
-    Lost(TaskError),
 }
+
+impl Body {
+    /// Calls `read`, which decodes it. `bytes` are those of the effects.
+    fn read<R>(self, argument: Argument, bytes: &[u8], read: impl FnOnce(&[u8]) -> R) -> R {
+        let (mut received, range);
+        let (result, incoming) = match self {
+            Self::Range(place) => {
+                range = place;
+                (&bytes[range], Vec::new())
+            }
+            Self::Whole(whole) => {
+                received = whole;
+                let buffers = std::mem::take(&mut received.buffers);
+                (received.body(), buffers)
+            }
+        };
+        let argument = argument.map_or_else(Vec::new, |frame| frame.buffers.clone());
+        if incoming.is_empty() && argument.is_empty() {
+            return read(result);
+        }
+        wire::out_of_band(incoming, argument, || read(result)).0
+    }
+}
+
+/// The frame of a task, if its argument has buffers: its result may have them too.
+pub(crate) type Argument = Option<Arc<TaskFrame>>;
 
 /// A task that is too long for a ring, to be put where it belongs and then sent.
 pub(crate) struct Transfer {
@@ -96,7 +120,7 @@ impl Pending {
 }
 
 enum Completion {
-    Finished(StartedTask, Body),
+    Finished(StartedTask, Body, Argument),
     /// Was decoded by a thread that must not go on.
     Decoded(DecodedTask),
     Failed(StartedTask, TaskError),
@@ -114,7 +138,6 @@ impl Effects {
         match body {
             Body::Range(range) => self.bytes[range.clone()].to_vec(),
             Body::Whole(body) => body.body().to_vec(),
-            Body::Lost(_) => Vec::new(),
         }
     }
 
@@ -143,8 +166,8 @@ impl Effects {
         }
     }
 
-    pub(crate) fn finish(&mut self, task: StartedTask, result: Body) {
-        self.completions.push(Completion::Finished(task, result));
+    pub(crate) fn finish(&mut self, task: StartedTask, result: Body, argument: Argument) {
+        self.completions.push(Completion::Finished(task, result, argument));
     }
 
     pub(crate) fn fail(&mut self, task: StartedTask, error: TaskError) {
@@ -164,7 +187,7 @@ impl Effects {
         let start = self.bytes.len();
         self.bytes.append(&mut other.bytes);
         for mut completion in other.completions {
-            if let Completion::Finished(_, Body::Range(range)) = &mut completion {
+            if let Completion::Finished(_, Body::Range(range), _) = &mut completion {
                 *range = start + range.start..start + range.end;
             }
             self.completions.push(completion);
@@ -248,7 +271,7 @@ impl Completion {
     /// which is as good as a callback.
     fn may_be_unwatched(&self) -> bool {
         match self {
-            Self::Finished(task, _) => !task.has_waiters(),
+            Self::Finished(task, ..) => !task.has_waiters(),
             Self::Decoded(_) | Self::Failed(..) | Self::Refused(..) | Self::Cancelled(_) => false,
         }
     }
@@ -256,12 +279,8 @@ impl Completion {
     /// Completes it if nobody has left a callback with it; or else returns what is left to be done.
     fn perform_unwatched(self, bytes: &[u8]) -> Option<Self> {
         let left = match self {
-            Self::Finished(task, Body::Range(range)) => {
-                task.complete_encoded_unwatched(&bytes[range])
-            }
-            Self::Finished(task, Body::Whole(mut result)) => {
-                let buffers = std::mem::take(&mut result.buffers);
-                wire::out_of_band(buffers, || task.complete_encoded_unwatched(result.body())).0
+            Self::Finished(task, result, argument) => {
+                result.read(argument, bytes, |result| task.complete_encoded_unwatched(result))
             }
             other => return Some(other),
         };
@@ -271,19 +290,16 @@ impl Completion {
     /// Whether it runs none of the user's code but for decoding what owns nothing.
     fn is_plain(&self) -> bool {
         match self {
-            Self::Finished(task, Body::Range(_)) => task.is_plain(),
+            Self::Finished(task, Body::Range(_), _) => task.is_plain(),
             _ => false,
         }
     }
 
     fn perform(self, bytes: &[u8]) {
         match self {
-            Self::Finished(task, Body::Range(range)) => task.complete_encoded(&bytes[range]),
-            Self::Finished(task, Body::Whole(mut result)) => {
-                let buffers = std::mem::take(&mut result.buffers);
-                wire::out_of_band(buffers, || task.complete_encoded(result.body()));
+            Self::Finished(task, result, argument) => {
+                result.read(argument, bytes, |result| task.complete_encoded(result));
             }
-            Self::Finished(task, Body::Lost(error)) => task.fail(error),
             Self::Decoded(task) => task.complete(),
             Self::Failed(task, error) => task.fail(error),
             Self::Refused(task, error) => task.fail(error),

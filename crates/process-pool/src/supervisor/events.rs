@@ -262,14 +262,14 @@ fn answers(end: &PoolEnd<Region>, bytes: &[u8], shelf: &Arc<Shelf>) -> Result<Ve
         let start = bytes.len() - rest.len() + HEADER_SIZE;
         let (header, body, after) = split_frame(rest).map_err(|error| error.to_string())?;
         let body = if header.place & ELSEWHERE == 0 {
-            Body::Range(start..start + body.len())
+            Ok(Body::Range(start..start + body.len()))
         } else {
             let body = end.region().take_answer(&header, shelf);
             end.long_answer_was_read();
             match body {
-                Ok(body) => Body::Whole(body),
+                Ok(body) => Ok(Body::Whole(body)),
                 Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                    Body::Lost(TaskError::failed(format!("no memory for the result: {error}")))
+                    Err(TaskError::failed(format!("no memory for the result: {error}")))
                 }
                 Err(error) => return Err(format!("its result cannot be read: {error}")),
             }

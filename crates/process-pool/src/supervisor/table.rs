@@ -635,7 +635,10 @@ impl Table {
                 match sent.filter(|sent| sent.id == frame.id && sent.began.is_none()) {
                     Some(sent) => {
                         sent.began = Some(Instant::now());
-                        sent.frame = Arc::default();
+                        // It is not sent again; but the result may have the buffers.
+                        if sent.frame.buffers.is_empty() {
+                            sent.frame = Arc::default();
+                        }
                     }
                     None => return Err(out_of_turn(frame.kind, frame.id)),
                 }
@@ -648,7 +651,7 @@ impl Table {
                 if !front.is_some_and(|sent| sent.id == task && sent.began.is_some()) {
                     return Err(out_of_turn(kind, task));
                 }
-                let body = Body::Whole(Received::from_socket(kind, body)?);
+                let body = Ok(Body::Whole(Received::from_socket(kind, body)?));
                 let answer = Answer { kind, id: task, body };
                 self.worker_answered(cx, id, [answer], fx)?;
             }

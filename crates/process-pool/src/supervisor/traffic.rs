@@ -59,7 +59,8 @@ impl Queued {
 pub(crate) struct Answer {
     pub(crate) kind: Kind,
     pub(crate) id: u64,
-    pub(crate) body: Body,
+    /// An error if there is no memory for it here.
+    pub(crate) body: Result<Body, TaskError>,
 }
 
 pub(super) fn out_of_turn(kind: Kind, about: u64) -> ProtocolError {
@@ -417,22 +418,20 @@ impl Table {
         if front.is_none() || revoked != (kind == Kind::Skipped) {
             return Err(out_of_turn(kind, about));
         }
-        let outcome = match kind {
-            Kind::Skipped => {
+        let outcome = match (kind, body) {
+            (Kind::Skipped, _) => {
                 worker.window.pop();
                 return Ok(());
             }
-            Kind::Finished | Kind::FinishedWithBuffers => match body {
-                Body::Lost(error) => Err(error),
-                body => Ok(body),
-            },
-            Kind::Failed => {
+            (Kind::Finished | Kind::FinishedWithBuffers, body) => body,
+            (Kind::Failed, Ok(body)) => {
                 let body = fx.bytes(&body);
                 Err(decode_failure(&Frame { kind, id: about, body })?)
             }
+            (Kind::Failed, Err(error)) => Err(error),
             _ => return Err(out_of_turn(kind, about)),
         };
-        let Some(Sent { hold, .. }) = worker.window.pop() else { return Ok(()) };
+        let Some(Sent { hold, frame, .. }) = worker.window.pop() else { return Ok(()) };
         let task = match hold {
             Hold::Running(task) => Some(task),
             Hold::Ahead(task) => {
@@ -453,7 +452,8 @@ impl Table {
                 } else {
                     self.stats.succeeded += 1;
                 }
-                fx.finish(task, result);
+                let argument = (!frame.buffers.is_empty()).then_some(frame);
+                fx.finish(task, result, argument);
             }
             Err(error) => {
                 self.stats.failed += 1;
@@ -600,7 +600,7 @@ impl Table {
                 } else {
                     self.stats.succeeded += 1;
                 }
-                fx.finish(task, Body::Whole(Received::plain(Vec::new())));
+                fx.finish(task, Body::Whole(Received::plain(Vec::new())), None);
             }
             None => {
                 self.stats.failed += 1;
