@@ -493,7 +493,8 @@ mod tests {
         let address = bytes.as_ptr();
         drop(bytes);
         assert_eq!(part.into_vec().len(), 999);
-        assert_eq!(whole.into_vec().as_ptr(), address);
+        let vec = whole.into_vec();
+        assert_eq!(vec.as_ptr(), address);
     }
 
     /// The vector comes back as it is, unless somebody else has it.

@@ -34,7 +34,8 @@ pub(crate) const APART_MIN: usize = 8 * 1024;
 #[derive(Debug, Default)]
 struct Buffers {
     incoming: Vec<Bytes>,
-    outgoing: Vec<Bytes>,
+    /// `None` if they are to be in the encoding.
+    outgoing: Option<Vec<Bytes>>,
     /// Those of the argument, for a result that has one of them, or part of one. It says so, and whoever has the argument
     /// has the bytes.
     argument: Vec<Bytes>,
@@ -94,19 +95,21 @@ pub fn out_of_band<R>(
     argument: Vec<Bytes>,
     call: impl FnOnce() -> R,
 ) -> (R, Vec<Bytes>) {
-    let lent = RefCell::new(Some(Buffers { incoming, argument, ..Buffers::default() }));
+    let outgoing = Some(Vec::new());
+    let lent = RefCell::new(Some(Buffers { incoming, outgoing, argument, values: None }));
     let result = enter(&LENT, Some(&lent), call);
-    (result, lent.into_inner().unwrap_or_default().outgoing)
+    (result, lent.into_inner().and_then(|buffers| buffers.outgoing).unwrap_or_default())
 }
 
 /// Calls `call`, which encodes an argument. Its buffers are returned in addition, and the shared values in it, which the other
 /// process is to have.
 pub fn with_values<R>(call: impl FnOnce() -> R) -> (R, Vec<Bytes>, Vec<Arc<SharedValue>>) {
-    let buffers = Buffers { values: Some(Vec::new()), ..Buffers::default() };
+    let (outgoing, values) = (Some(Vec::new()), Some(Vec::new()));
+    let buffers = Buffers { outgoing, values, ..Buffers::default() };
     let lent = RefCell::new(Some(buffers));
     let result = enter(&LENT, Some(&lent), call);
     let Buffers { outgoing, values, .. } = lent.into_inner().unwrap_or_default();
-    (result, outgoing, values.unwrap_or_default())
+    (result, outgoing.unwrap_or_default(), values.unwrap_or_default())
 }
 
 /// More shared values go by value, so that whoever sends an argument need not send any number of them, and of descriptors,
@@ -139,6 +142,15 @@ pub(crate) fn without<R>(call: impl FnOnce() -> R) -> R {
     enter(&LENT, None, call)
 }
 
+/// How many bytes there are in the buffers of the argument of the task that runs.
+pub(crate) fn argument_length() -> usize {
+    let length = |lent: &Lent| {
+        let lent = lent.borrow();
+        lent.iter().flat_map(|buffers| &buffers.argument).map(|buffer| buffer.len()).sum()
+    };
+    look(&LENT, length).unwrap_or(0)
+}
+
 /// Gives up what was lent, when there is nothing more to be decoded.
 pub(crate) fn release() {
     drop(look(&LENT, RefCell::take));
@@ -160,10 +172,29 @@ pub(crate) fn cross<R>(call: impl FnOnce() -> R) -> R {
     enter(&CURRENT, Some(&current), call)
 }
 
+/// For several results of one task, which are encoded one by one and kept by themselves: new buffers in them are in their
+/// encodings, and those of the argument are named.
+pub(crate) struct InPlace(Current);
+
+impl InPlace {
+    /// For the task whose buffers are lent now.
+    pub(crate) fn new() -> Self {
+        let argument = look(&LENT, |lent| Some(lent.borrow().as_ref()?.argument.clone())).flatten();
+        let buffers = Buffers { argument: argument.unwrap_or_default(), ..Buffers::default() };
+        Self(Current { format: Cell::new(None), buffers: RefCell::new(Some(buffers)) })
+    }
+
+    /// Calls `call`, which encodes one value.
+    pub(crate) fn cross<R>(&self, call: impl FnOnce() -> R) -> R {
+        enter(&CURRENT, Some(&self.0), call)
+    }
+}
+
 /// The value that is crossing, whole: it tells which format is its own.
 pub(crate) struct Root<T>(pub(crate) T);
 
-fn begin<F>() {
+/// Says that this is the format of the value that is crossing.
+pub(crate) fn begin<F>() {
     look(&CURRENT, |current| current.format.set(Some(type_id::<F>())));
 }
 
@@ -207,10 +238,11 @@ pub(crate) fn place_of<S>(bytes: &Bytes) -> Option<Place> {
     let apart = look(&CURRENT, |current| {
         let mut buffers = current.buffers.borrow_mut();
         let buffers = buffers.as_mut().filter(|_| bytes.len() > APART_MIN)?;
-        Some(find(bytes, &buffers.argument).unwrap_or_else(|| {
-            buffers.outgoing.push(bytes.clone());
-            Place::Apart(buffers.outgoing.len() as u64)
-        }))
+        find(bytes, &buffers.argument).or_else(|| {
+            let outgoing = buffers.outgoing.as_mut()?;
+            outgoing.push(bytes.clone());
+            Some(Place::Apart(outgoing.len() as u64))
+        })
     });
     Some(apart.flatten().unwrap_or(Place::Here))
 }

@@ -225,6 +225,11 @@ pub mod wire {
             A: Portable,
             R: Portable,
         {
+            if items == 1 {
+                // If that is lost, so is the chunk.
+                let trampoline = single_trampoline::<F, A, R>;
+                return Self { trampoline, function: None, chunk: None, name };
+            }
             let chunk = Chunk { trampoline: chunk_trampoline::<F, A, R>, items };
             Self {
                 trampoline: whole_chunk_trampoline::<F, A, R>,
@@ -279,6 +284,20 @@ pub mod wire {
         R: Portable,
     {
         records::run::<Wire, A, R>(|item| conjure::<F>()(item), argument, first, result, journal)
+    }
+
+    /// Runs a chunk of one item.
+    fn single_trampoline<F, A, R>(
+        _function: Option<fn()>,
+        argument: &[u8],
+        result: &mut Vec<u8>,
+    ) -> Result<(), TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Portable,
+        R: Portable,
+    {
+        records::run_single::<Wire, A, R>(|item| conjure::<F>()(item), argument, result)
     }
 
     /// Runs a chunk as if it were any other task.
@@ -378,7 +397,7 @@ pub mod wire {
         encode_with::<Wire, T>(value, buffer, what)
     }
 
-    fn encode_with<C: Codec, T: Portable>(
+    pub(crate) fn encode_with<C: Codec, T: Portable>(
         value: &T,
         buffer: &mut Vec<u8>,
         what: Crossing,

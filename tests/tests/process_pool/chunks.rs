@@ -1,7 +1,7 @@
 //! A worker that dies inside a chunk of a `map` takes the item with it that it was on, and no other: what was done before is
 //! kept, and not done again; what comes behind is done elsewhere.
 
-use std::{process, thread};
+use std::{process, ptr, thread};
 
 use concurrent_futures::{
     Bytes, Crossing, DeathCause, MapError, MapOptions, Progress, Shared, TaskError,
@@ -112,28 +112,32 @@ fn every_item_that_kills_fails_and_no_other() {
     });
 }
 
-/// Items with large data: what goes past the codec goes to the next worker as well, also to one that was never sent it.
+/// Items with large data: what goes past the codec goes to the next worker as well, also to one that was never sent it. And
+/// what comes back of it, from whichever worker, is what was given.
 #[test]
 fn large_items_behind_one_that_kills_are_there_for_the_next_worker() {
-    fn look((n, bytes, shared): (u8, Bytes, Shared<Vec<u64>>)) -> (Bytes, u64) {
+    fn look((n, bytes, shared): (u8, Bytes, Shared<Vec<u64>>)) -> (Bytes, Bytes, u64) {
         if n == 3 || n == 5 {
             process::abort();
         }
         assert!(bytes.len() == 100_000 && bytes.iter().all(|byte| *byte == n));
-        (bytes.clone(), shared[usize::from(n)])
+        (bytes.slice(1..), Bytes::from(vec![n; 20_000]), shared[usize::from(n)])
     }
 
     beside(|| {
         for setup in setups_that_share() {
             let pool = setup.builder(1).build().unwrap();
             let shared = Shared::new((0..ITEMS).collect::<Vec<_>>());
-            let items = (0..10).map(|n| (n, Bytes::from(vec![n; 100_000]), shared.clone()));
+            let given: Vec<_> = (0..10).map(|n| Bytes::from(vec![n; 100_000])).collect();
+            let items = (0..).zip(&given).map(|(n, bytes)| (n, bytes.clone(), shared.clone()));
             let map = pool.map_with(in_chunks(), look, items).unwrap();
             for (n, outcome) in (0..).zip(map) {
                 if n == 3 || n == 5 {
                     assert_eq!(death(&task_error(outcome)).cause(), DeathCause::Aborted);
                 } else {
-                    assert_eq!(outcome.unwrap(), (Bytes::from(vec![n; 100_000]), u64::from(n)));
+                    let (given, (slice, new, shared)) = (&given[usize::from(n)], outcome.unwrap());
+                    assert!(ptr::eq(slice.as_slice(), &raw const given[1..]), "{n}");
+                    assert_eq!((new, shared), (Bytes::from(vec![n; 20_000]), u64::from(n)));
                 }
             }
             check_stats(&pool, 2);

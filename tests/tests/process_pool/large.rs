@@ -148,6 +148,20 @@ fn what_comes_back_is_what_was_given() {
         let future = pool.submit(echo, Bytes::from(vec)).unwrap();
         let vec = future.result().unwrap().into_vec();
         assert!(vec.as_ptr() == address && vec == pattern(MIB, 4));
+        // And so it is with each item of a map.
+        let first = |(bytes, length): (Bytes, usize)| (length, bytes.slice(..length));
+        for options in [1, 5].map(|size| MapOptions::new().chunksize(size)) {
+            for options in [options, MapOptions::new()] {
+                let items = (0..40).map(|n| (given[n % 3].clone(), 20 * KIB - n * 400));
+                let results = pool.map_with(options, first, items).unwrap();
+                for (n, result) in results.enumerate() {
+                    let (length, part) = result.unwrap();
+                    let is_worth_it = length > 8 * KIB;
+                    assert_eq!(is_part(&part, &given[n % 3][..length]), is_worth_it, "{n}");
+                    assert!(part == given[n % 3][..length]);
+                }
+            }
+        }
     });
 }
 

@@ -20,8 +20,11 @@ use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use super::{ChunkOutput, nanos_since};
 use crate::{
     codec::Codec,
-    out_of_band,
-    portable::{Portable, wire::decode_with},
+    out_of_band::{self, InPlace, Root},
+    portable::{
+        Portable,
+        wire::{decode_with, encode_with},
+    },
 };
 
 /// How an item can fail that takes no worker with it.
@@ -76,6 +79,7 @@ pub(crate) fn run<C: Codec, A: Portable, R: Portable>(
     result: &mut Vec<u8>,
     journal: &mut dyn Journal,
 ) -> Result<(), TaskError> {
+    let begin = Instant::now();
     let decoded = Panic::catch(|| {
         let items = decode_with::<C, Vec<A>>(argument, Crossing::DecodeArgument)?;
         let mut items = items.into_iter();
@@ -88,7 +92,7 @@ pub(crate) fn run<C: Codec, A: Portable, R: Portable>(
         Ok(Err(error)) => return Err(TaskError::Codec(error)),
         Err(panic) => return Err(TaskError::Panicked(panic)),
     };
-    let begin = Instant::now();
+    let (in_place, moved) = (InPlace::new(), out_of_band::argument_length());
     let (count, head) = (items.len(), result.len());
     result.extend_from_slice(&[0; HEAD_SIZE]);
     let mut failures = Vec::new();
@@ -96,11 +100,16 @@ pub(crate) fn run<C: Codec, A: Portable, R: Portable>(
     let mut done = result.len();
     journal.begin();
     loop {
-        // One catch for as many items as do not fail. Buffers in results are encoded with these, since they are kept with these.
+        // One catch for as many items as do not fail.
         let ran = out_of_band::without(|| {
             Panic::catch(|| {
                 for item in items.by_ref() {
-                    C::encode(&function(item), result)?;
+                    let value = function(item);
+                    if may_have_bytes::<R>() {
+                        in_place.cross(|| C::encode(&Root(&value), result))?;
+                    } else {
+                        C::encode(&value, result)?;
+                    }
                     journal.item_done(&result[done..]);
                     done = result.len();
                 }
@@ -127,13 +136,62 @@ pub(crate) fn run<C: Codec, A: Portable, R: Portable>(
         journal.item_failed(&failures[start..]);
     }
     let values = done - head - HEAD_SIZE;
-    let fields =
-        [(count - failed) as u64, values as u64, failures.len() as u64, nanos_since(begin)];
-    for (index, field) in fields.into_iter().enumerate() {
-        put(result, head + index * FIELD_SIZE, field);
-    }
+    let nanos = nanos_since(begin) + moving_nanos(values + moved);
+    put_head(result, head, [count - failed, values, failures.len()], nanos);
     result.extend_from_slice(&failures);
     Ok(())
+}
+
+/// The same for a chunk of one item, which is a task like any other: nothing can be kept of it if its worker dies, and its
+/// buffers are not in its encoding.
+pub(crate) fn run_single<C: Codec, A: Portable, R: Portable>(
+    function: impl Fn(A) -> R,
+    argument: &[u8],
+    result: &mut Vec<u8>,
+) -> Result<(), TaskError> {
+    let begin = Instant::now();
+    let head = result.len();
+    let outcome = Panic::catch(|| {
+        let items = decode_with::<C, Vec<A>>(argument, Crossing::DecodeArgument)?;
+        let [item] = <[A; 1]>::try_from(items).map_err(|_other_number| {
+            CodecError::new(Crossing::DecodeArgument, type_name::<A>(), Malformed)
+        })?;
+        let moved = out_of_band::argument_length();
+        let value = out_of_band::without(|| function(item));
+        result.extend_from_slice(&[0; HEAD_SIZE]);
+        encode_with::<C, R>(&value, result, Crossing::EncodeResult)?;
+        Ok(moved)
+    });
+    let error = match outcome {
+        Ok(Ok(moved)) => {
+            let length = result.len() - head - HEAD_SIZE;
+            let nanos = nanos_since(begin) + moving_nanos(length + moved);
+            put_head(result, head, [1, length, 0], nanos);
+            return Ok(());
+        }
+        Ok(Err(error)) => TaskError::Codec(error),
+        Err(panic) => TaskError::Panicked(panic),
+    };
+    result.truncate(head);
+    Err(error)
+}
+
+/// Whether there can be [`Bytes`](crate::Bytes) in an `R`, which own something.
+fn may_have_bytes<R>() -> bool {
+    std::mem::needs_drop::<R>()
+}
+
+/// About how long it takes to move so many bytes between processes, which nobody measures who measures a call.
+fn moving_nanos(bytes: usize) -> u64 {
+    bytes as u64 / 4
+}
+
+/// Writes what comes before the values: the number of these and the lengths of values and failures, and how long it took.
+fn put_head(result: &mut [u8], head: usize, lengths: [usize; 3], nanos: u64) {
+    let lengths = lengths.into_iter().map(|length| length as u64);
+    for (index, field) in lengths.chain([nanos]).enumerate() {
+        put(result, head + index * FIELD_SIZE, field);
+    }
 }
 
 fn put(bytes: &mut [u8], at: usize, value: u64) {
@@ -338,7 +396,9 @@ fn decode_values<C: Codec, R: Portable>(bytes: &[u8], count: usize) -> Result<Ve
     if count > bytes.len() && count > EMPTY_MAX {
         return Err(error(Box::new(Malformed)));
     }
-    C::decode_seed(Values { count, value: PhantomData }, bytes).map_err(error)
+    let decode = || C::decode_seed(Values { count, value: PhantomData }, bytes);
+    let values = if may_have_bytes::<R>() { out_of_band::cross(decode) } else { decode() };
+    values.map_err(error)
 }
 
 struct Values<R> {
@@ -350,6 +410,10 @@ impl<'de, R: Portable> DeserializeSeed<'de> for Values<R> {
     type Value = Vec<R>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<R>, D::Error> {
+        // As it was not entered otherwise, it may be that of a value in the middle of which this is decoded.
+        if may_have_bytes::<R>() {
+            out_of_band::begin::<D>();
+        }
         deserializer.deserialize_tuple(self.count, self)
     }
 }

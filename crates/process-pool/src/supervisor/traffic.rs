@@ -17,7 +17,7 @@ use crate::{
     region::Region,
     supervisor::{
         Context,
-        effects::{Body, Effects, Transfer},
+        effects::{Argument, Body, Effects, Transfer},
         link::Link,
         table::{ATTEMPTS_MAX, Phase, Table, Verdict, Worker},
         window::{Hold, Sent, TakenBack, Window},
@@ -61,6 +61,11 @@ pub(crate) struct Answer {
     pub(crate) id: u64,
     /// An error if there is no memory for it here.
     pub(crate) body: Result<Body, TaskError>,
+}
+
+/// What the result may be decoded with.
+fn argument_of(frame: Arc<TaskFrame>) -> Argument {
+    (!frame.buffers.is_empty()).then_some(frame)
 }
 
 pub(super) fn out_of_turn(kind: Kind, about: u64) -> ProtocolError {
@@ -452,8 +457,7 @@ impl Table {
                 } else {
                     self.stats.succeeded += 1;
                 }
-                let argument = (!frame.buffers.is_empty()).then_some(frame);
-                fx.finish(task, result, argument);
+                fx.finish(task, result, argument_of(frame));
             }
             Err(error) => {
                 self.stats.failed += 1;
@@ -600,7 +604,7 @@ impl Table {
                 } else {
                     self.stats.succeeded += 1;
                 }
-                fx.finish(task, Body::Whole(Received::plain(Vec::new())), None);
+                fx.finish(task, Body::Whole(Received::plain(Vec::new())), argument_of(frame));
             }
             None => {
                 self.stats.failed += 1;

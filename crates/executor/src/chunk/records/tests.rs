@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::codec::Bincode;
+use crate::{Bytes, codec::Bincode, out_of_band::out_of_band};
 
 /// A journal in memory.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +124,63 @@ fn what_came_of_each_item_is_read_again() {
         let output = read::<Bincode, Fragile>(&answer, None).unwrap();
         assert!(output.nanos.is_some());
         check(&outcomes(output), items, &[]);
+    }
+}
+
+/// A chunk of one item is read in the same way; what fails, fails as the task.
+#[test]
+fn a_single_item_is_a_task() {
+    let run = |items: &[u64]| {
+        let mut answer = b"before".to_vec();
+        let outcome = run_single::<Bincode, u64, Fragile>(call, &argument(items), &mut answer);
+        (outcome, answer.split_off(6))
+    };
+    let (outcome, answer) = run(&[14]);
+    outcome.unwrap();
+    let output = read::<Bincode, Fragile>(&answer, None).unwrap();
+    assert!(output.nanos.is_some());
+    check(&outcomes(output), &[14], &[]);
+    for (items, words) in [
+        (&[3][..], "3 is unlucky"),
+        (&[7], "not this one"),
+        (&[], "Malformed"),
+        (&[1, 2], "Malformed"),
+    ] {
+        let (outcome, answer) = run(items);
+        let error = format!("{:?}", outcome.unwrap_err());
+        assert!(error.contains(words), "{error}");
+        assert!(answer.is_empty());
+    }
+}
+
+/// New buffers are in the encoding of a value that is kept by itself, and beside that of a single one; those of the argument
+/// are named in both.
+#[test]
+fn buffers_in_results_are_where_they_belong() {
+    let (given, new) = (Bytes::from(vec![1; 20_000]), Bytes::from(vec![2; 20_000]));
+    let call = |n: usize| (given.slice(n..), new.clone());
+    let items = |count| {
+        let mut bytes = Vec::new();
+        Bincode::encode(&(0..count).collect::<Vec<usize>>(), &mut bytes).unwrap();
+        bytes
+    };
+    for count in [1, 2] {
+        let mut answer = Vec::new();
+        let run = || match count {
+            1 => run_single::<Bincode, _, _>(call, &items(1), &mut answer),
+            _ => run::<Bincode, _, _>(call, &items(2), 0, &mut answer, &mut ()),
+        };
+        let argument = vec![given.clone()];
+        let (outcome, outgoing) = out_of_band(Vec::new(), argument.clone(), run);
+        outcome.unwrap();
+        assert_eq!((outgoing.len(), answer.len() > 20_000), (2 - count, count == 2));
+        let read = || read::<Bincode, (Bytes, Bytes)>(&answer, None);
+        let output = out_of_band(outgoing, argument, read).0.unwrap();
+        // 0.25 ns a byte.
+        assert!(output.nanos >= Some(5000));
+        for (n, (part, other)) in output.values.into_iter().enumerate() {
+            assert!(std::ptr::eq(part.as_slice(), &raw const given[n..]) && other == new);
+        }
     }
 }
 
