@@ -22,7 +22,11 @@ use concurrent_futures_tests::{
     registry,
 };
 
-use super::{beside, builder, faults::death, own_pid, pool, wait_until};
+use super::{
+    beside, builder,
+    faults::{death, sockets},
+    own_pid, pool, wait_until,
+};
 
 /// How many tasks are sent ahead.
 const AHEAD: u64 = 20;
@@ -519,5 +523,33 @@ fn very_long_arguments_and_results() {
             let text = future.result_timeout(delays::long()).map_err(drop).unwrap().unwrap();
             assert!(text.len() == to && text.bytes().take(from.min(to)).all(|byte| byte == b'x'));
         }
+    });
+}
+
+/// A worker that ends of what it has done before: its last answer has made the next task the first, which it has not started.
+#[test]
+fn the_first_of_what_was_sent_ahead_is_sent_again() {
+    fn pass_and_close(gate: u64) -> u64 {
+        registry::reach::<Gate>(gate).pass();
+        for fd in sockets() {
+            // SAFETY: takes an integer.
+            unsafe { libc::close(fd) };
+        }
+        gate
+    }
+
+    beside(|| {
+        let (gate, log) = (Gate::closed(), Log::new());
+        let pool = pool(1);
+        warm_up(&pool);
+        let first = pool.submit(pass_and_close, gate.key()).unwrap();
+        gate.wait_for_arrivals(1);
+        let futures = write_all(&pool, log.key());
+        gate.open();
+        assert_eq!(first.result().unwrap(), gate.key());
+        for (n, future) in (0..).zip(futures) {
+            assert_eq!(future.result().unwrap(), n);
+        }
+        assert_eq!(log.entries(), (0..AHEAD).collect::<Vec<_>>());
     });
 }

@@ -562,7 +562,8 @@ impl Table {
                 fx.fail(task, TaskError::Broken(error));
             } else {
                 // Rule 3.
-                let attempts = attempts - u32::from(has_answered);
+                // There was none yet for one that was sent ahead and has become the first.
+                let attempts = attempts.saturating_sub(u32::from(has_answered));
                 moved.push(Queued { task: QueuedTask::Moved(task, attempts), id, frame });
             }
         }
