@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use concurrent_futures::{DeathCause, Future, Shutdown, State};
@@ -37,6 +38,14 @@ fn warm_up(pool: &ProcessPoolExecutor) {
     for (n, future) in (0..).zip(futures) {
         assert_eq!(future.result().unwrap(), 2 * n);
     }
+}
+
+/// The same with a pool that is to have no more than one worker by then.
+fn warm_up_one(pool: &ProcessPoolExecutor) {
+    for n in 0..500 {
+        assert_eq!(pool.submit(double, n).unwrap().result().unwrap(), 2 * n);
+    }
+    assert_eq!(pool.stats().workers, 1);
 }
 
 /// A pool whose one worker waits at this gate.
@@ -551,5 +560,37 @@ fn the_first_of_what_was_sent_ahead_is_sent_again() {
             assert_eq!(future.result().unwrap(), n);
         }
         assert_eq!(log.entries(), (0..AHEAD).collect::<Vec<_>>());
+    });
+}
+
+/// What was sent ahead, behind a task that takes long, goes to another worker although the pool is being shut down: one that is
+/// starting is not told to end meanwhile, or nobody would be left but the one that is busy.
+#[test]
+fn what_was_sent_ahead_is_moved_while_the_pool_is_shut_down() {
+    fn pass_unless_first((gate, log): (u64, u64)) {
+        let log = registry::reach::<Log>(log);
+        log.push(0);
+        if log.entries().len() > 1 {
+            registry::reach::<Gate>(gate).pass();
+        }
+    }
+
+    beside(|| {
+        let (start, gate, log) = (Gate::closed(), Gate::closed(), Log::new());
+        let set_up = (start.key(), log.key());
+        let pool = builder(2).initializer(pass_unless_first, set_up).build().unwrap();
+        warm_up_one(&pool);
+        let long = pool.submit(pass, gate.key()).unwrap();
+        gate.wait_for_arrivals(1);
+        let short = pool.submit(double, 4).unwrap();
+        start.wait_for_arrivals(1);
+        pool.shutdown_with(Shutdown::no_wait()).unwrap();
+        start.open();
+        let outcome = short.result_timeout(delays::scaled(Duration::from_secs(5)));
+        assert_eq!(outcome.unwrap().unwrap(), 8);
+        assert!(!long.done());
+        gate.open();
+        pool.shutdown();
+        assert_eq!(long.result().unwrap(), gate.key());
     });
 }

@@ -170,6 +170,8 @@ pub(crate) struct Table {
     pub(super) open: VecDeque<u64>,
     /// How many tasks were sent ahead.
     pub(super) ahead: usize,
+    /// Of that, workers have started whatever is left: the rest was taken back, and no more is sent ahead.
+    pub(super) all_taken_back: bool,
     /// Somebody looks for answers all the time, so that there is no need for bells.
     pub(super) watched: bool,
     /// Each answer is worth a bell at the moment.
@@ -377,13 +379,19 @@ impl Table {
     pub(crate) fn advance(&mut self, cx: &Context, fx: &mut Effects) {
         self.dispatch(cx, fx);
         // If it is closing, and nobody is left to run what is queued, somebody has to be started.
-        if !self.refuses() || !self.queue.is_empty() {
+        if !self.refuses() || self.has_work() {
             self.start_workers(cx, fx);
         }
         // Not otherwise: the above may have broken the pool, and nothing else may happen after that.
-        if self.refuses() && self.queue.is_empty() {
+        if self.refuses() && !self.has_work() {
             self.wind_up(cx);
         }
+    }
+
+    /// Whether there is something to do for a worker that has nothing. What was sent ahead goes to such a one if the task before
+    /// it takes long.
+    fn has_work(&self) -> bool {
+        !self.queue.is_empty() || self.ahead > 0 && !self.all_taken_back
     }
 
     /// How many workers there are that are not about to end.

@@ -308,8 +308,9 @@ impl Table {
             .unwrap_or(false)
     }
 
-    /// Puts everything that was sent ahead, and not started, back in the queue.
+    /// Puts everything that was sent ahead, and not started, back in the queue, of a pool that runs none of it.
     pub(super) fn take_all_back(&mut self) {
+        self.all_taken_back = true;
         let mut all = Vec::new();
         for worker in self.workers.values_mut() {
             let Some(end) = worker.link.shared() else { continue };
