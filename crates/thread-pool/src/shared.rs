@@ -52,6 +52,7 @@
 mod end;
 mod queue;
 mod rest;
+mod threads;
 
 use std::{
     any::Any,
@@ -74,8 +75,8 @@ use crate::{
     join::Offers,
     stats::{Tally, Totals},
     sync::{
-        AtomicBool, AtomicUsize, Condvar, Deque, Instant, JoinHandle, Mutex, MutexGuard, Ordering,
-        Parker, Stealer, Unparker, fence, thread,
+        AtomicBool, AtomicUsize, Condvar, Deque, Instant, Mutex, MutexGuard, Ordering, Parker,
+        Stealer, Unparker, fence, thread,
     },
     worker::{self, Worker},
 };
@@ -85,6 +86,8 @@ pub(crate) type Initializer =
 
 use queue::Queue;
 pub use queue::QueueOrder;
+pub(crate) use threads::Alive;
+use threads::Threads;
 
 /// How long a worker that stood in for a blocked one waits to be needed again. Starting a thread costs about as much as
 /// waking one, so this is only worth while tasks block often.
@@ -118,12 +121,7 @@ pub(crate) struct Shared {
     available: CachePadded<AtomicUsize>,
     /// There is room in the queue, for a submitter that waits for it; or none will be needed any more.
     room: Condvar,
-    /// The last worker has left.
-    ended: Condvar,
-    /// Threads to be joined. Not locked while joining: a thread that is joined may first have to start another.
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Held while joining, so that every waiting shutdown returns after it.
-    joining: Mutex<()>,
+    threads: Threads,
 }
 
 /// Copies of what is under the lock, for those who look without it.
@@ -247,9 +245,7 @@ impl Shared {
             queue_filled: CachePadded::default(),
             available: CachePadded::default(),
             room: Condvar::new(),
-            ended: Condvar::new(),
-            threads: Mutex::new(Vec::new()),
-            joining: Mutex::new(()),
+            threads: Threads::default(),
         };
         {
             let mut state = shared.lock();
@@ -536,7 +532,8 @@ impl Shared {
         // It will take a task as soon as it is up, and another start for that task would be one too many; unless it has
         // to be made ready first, which may take any time.
         let available = !self.config.has_initializer;
-        let worker = worker::Builder { deque, parker, seat: Arc::clone(&seat), available };
+        let thread = self.threads.count_one();
+        let worker = worker::Builder { thread, deque, parker, seat: Arc::clone(&seat), available };
         let shared = Arc::clone(self);
         let handle = builder.spawn(move || worker::run(&shared, worker))?;
         state.next_index += 1;
@@ -549,17 +546,8 @@ impl Shared {
         state.seats.push(seat);
         self.hints.generation.fetch_add(1, Ordering::Release);
         self.publish(state);
-        self.keep_handle(handle);
+        self.threads.keep(handle);
         Ok(None)
-    }
-
-    /// Keeps the thread to be joined at the end, and forgets those that have ended since.
-    fn keep_handle(&self, handle: JoinHandle<()>) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        // Loom's threads cannot be asked.
-        #[cfg(not(loom))]
-        threads.retain(|thread| !thread.is_finished());
-        threads.push(handle);
     }
 
     /// Everybody's seats, and the generation that they are of.

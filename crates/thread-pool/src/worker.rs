@@ -17,7 +17,7 @@ use crossbeam_deque::Steal;
 use crate::{
     batch::{Batches, GATHER_TIME},
     join::{Forks, Taken, work_as},
-    shared::{Rest, Seat, Shared},
+    shared::{Alive, Rest, Seat, Shared},
     sync::{Deque, Instant, Ordering, Parker, may_spin, thread, thread_locals},
 };
 
@@ -44,6 +44,8 @@ const RETRY_INTERVAL: u32 = 16;
 const STALE_MAX: usize = if cfg!(loom) { 1 } else { 64 };
 
 thread_locals! {
+    /// Says when the thread has dropped its other thread-locals: see `shared/threads.rs`. Set before any of them.
+    static ALIVE: Cell<Option<Alive>> = Cell::new(None);
     /// What the initializer returned, for as long as this thread is a worker.
     static STATE: RefCell<Option<Rc<dyn Any>>> = RefCell::new(None);
     /// The pool that this thread was started by. Unlike what `work_for` says, it holds from the thread's first moment
@@ -79,6 +81,7 @@ pub(crate) fn with_state<S: 'static, R>(f: impl FnOnce(&S) -> R) -> R {
 
 /// What a worker is made of, on its way to its thread.
 pub(crate) struct Builder {
+    pub(crate) thread: Alive,
     pub(crate) deque: Deque<Task>,
     pub(crate) parker: Parker,
     pub(crate) seat: Arc<Seat>,
@@ -120,7 +123,8 @@ pub(crate) struct Worker {
 
 /// The life of a worker thread.
 pub(crate) fn run(shared: &Arc<Shared>, builder: Builder) {
-    let Builder { deque, parker, seat, available } = builder;
+    let Builder { thread, deque, parker, seat, available } = builder;
+    ALIVE.with(|alive| alive.set(Some(thread)));
     POOL.with(|pool| pool.set(Some(shared.id)));
     match initialize(shared) {
         Ok(state) => {

@@ -1,15 +1,19 @@
 //! Shutting a pool down from outside, where the shared suite does not look: threads, names, timeouts, handlers.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
 };
 
-use concurrent_futures::{Future, Refusal, Shutdown, ShutdownError, State, TaskError};
+use concurrent_futures::{
+    Future, Refusal, Shutdown, ShutdownError, State, TaskError, ThreadPoolExecutor,
+};
 use concurrent_futures_tests::{Gate, delays, guarded, threads};
 
 use super::{named, occupy, pool, share};
@@ -162,6 +166,71 @@ fn f092_a_callback_sees_the_shutdown() {
         assert_eq!(seen.load(Ordering::SeqCst), 3);
         gate.open();
         running.into_iter().for_each(|future| future.result().unwrap());
+    });
+}
+
+/// What a worker leaves to be dropped when its thread ends, which this then holds up.
+struct AtEnd {
+    began: mpsc::Sender<()>,
+    goes_on: mpsc::Receiver<()>,
+}
+
+impl AtEnd {
+    /// Has a worker of the pool leave one. Returns what says that it is being dropped, and what it waits for to be dropped.
+    fn leave_in(pool: &ThreadPoolExecutor) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        thread_local!(static AT_END: Cell<Option<AtEnd>> = const { Cell::new(None) });
+        let (began, is_dropped) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let at_end = AtEnd { began, goes_on };
+        pool.spawn(move || AT_END.set(Some(at_end))).unwrap().result().unwrap();
+        (is_dropped, go_on)
+    }
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.began.send(()).unwrap();
+        let _disconnected = self.goes_on.recv();
+    }
+}
+
+fn is_late(pool: &ThreadPoolExecutor) -> bool {
+    let ended = pool.shutdown_with(Shutdown::timeout(delays::short()));
+    matches!(ended, Err(ShutdownError::Timeout(_)))
+}
+
+/// A thread whose worker has left, and that drops its thread-locals, is waited for no longer than anything else; neither is
+/// another shutdown, which waits for it. Both were once joined and locked without looking at the time.
+#[test]
+fn p39_a_timeout_holds_while_threads_end() {
+    guarded(|| {
+        let pool = pool(1);
+        let (is_dropped, go_on) = AtEnd::leave_in(&pool);
+        assert!(is_late(&pool));
+        is_dropped.recv().unwrap();
+        assert!(is_late(&pool));
+        thread::scope(|scope| {
+            let other = scope.spawn(|| pool.shutdown());
+            thread::sleep(delays::moment());
+            assert!(is_late(&pool) && !other.is_finished());
+            drop(go_on);
+        });
+        pool.shutdown_with(Shutdown::timeout(delays::long())).unwrap();
+    });
+}
+
+/// So is one whose worker left long ago, for want of tasks. It was forgotten when the next thread was started.
+#[test]
+fn f091_a_thread_that_ends_early_is_waited_for() {
+    guarded(|| {
+        let pool = ThreadPoolExecutor::builder().max_workers(1).idle_timeout(Duration::ZERO);
+        let pool = pool.build().unwrap();
+        let (is_dropped, go_on) = AtEnd::leave_in(&pool);
+        is_dropped.recv().unwrap();
+        pool.spawn(|| ()).unwrap().result().unwrap();
+        assert!(is_late(&pool));
+        drop(go_on);
+        pool.shutdown_with(Shutdown::timeout(delays::long())).unwrap();
     });
 }
 

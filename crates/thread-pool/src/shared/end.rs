@@ -59,14 +59,11 @@ impl Shared {
         tasks
     }
 
-    /// A worker is gone for good. Its thread ends right after.
+    /// A worker is gone for good. Its thread has yet to end: see `threads.rs`.
     pub(crate) fn left(&self) {
         let mut state = self.lock();
         state.workers -= 1;
         state.leaving -= 1;
-        if state.workers == 0 {
-            self.ended.notify_all();
-        }
     }
 
     pub(crate) fn shut_down(&self, how: Shutdown) -> Result<(), ShutdownError> {
@@ -113,32 +110,14 @@ impl Shared {
         let deadline = timeout.and_then(|timeout| begin.checked_add(timeout));
         // The caller may be a worker of another pool.
         let _blocked = Blocked::enter();
-        if let Some(deadline) = deadline {
-            let mut state = self.lock();
-            while state.workers > 0 {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(ShutdownError::Timeout(still_running(&state, begin.elapsed())));
-                }
-                state =
-                    self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-            }
+        if deadline.is_some_and(|deadline| !self.threads.end_by(deadline)) {
+            let waited = begin.elapsed();
+            return Err(ShutdownError::Timeout(still_running(&self.lock(), waited)));
         }
-        // Without a deadline the end of the threads is all that there is to wait for: to be woken once when the last has
-        // left, and a second time when it has ended, would take twice as long.
-        let _joining = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let threads =
-                std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-            if threads.is_empty() {
-                // None can come any more: only a worker starts one after the shutdown, and all workers have been joined.
-                return Ok(());
-            }
-            for thread in threads {
-                // Its panic, if any, was contained before; the thread itself cannot panic.
-                drop(thread.join());
-            }
-        }
+        // Without a deadline this is all that there is to wait for: to be woken once when the last has said that it ends, and a
+        // second time when it has ended, would take twice as long.
+        self.threads.join();
+        Ok(())
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
