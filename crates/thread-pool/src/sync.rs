@@ -269,7 +269,7 @@ mod parker {
 mod time {
     use std::{ops::Sub, time::Duration};
 
-    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub(crate) struct Instant(Duration);
 
     impl Instant {
