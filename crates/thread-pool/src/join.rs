@@ -167,12 +167,18 @@ where
             return b();
         }
         let mut b = Some(b);
-        let mut of_b = None;
-        run_in(&mut || of_b = b.take().map(|b| b()));
-        match (of_b, b) {
-            (Some(of_b), _) => of_b,
+        let mut outcome = None;
+        run_in(&mut || {
+            // As for a task: a second call does nothing, and no panic goes through the context, which has to be taken down.
+            if let Some(b) = b.take() {
+                outcome = Some(Panic::catch(b));
+            }
+        });
+        match (outcome, b) {
+            (Some(Ok(of_b)), _) => of_b,
+            (Some(Err(panic)), _) => panic.resume(),
             (None, Some(b)) => b(),
-            (None, None) => unreachable!("what `b` has thrown was caught in the context and lost"),
+            (None, None) => unreachable!("whoever takes `b` leaves its outcome"),
         }
     })
 }

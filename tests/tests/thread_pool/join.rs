@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Barrier,
+        Arc, Barrier,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -227,5 +227,40 @@ fn the_context_goes_along() {
         };
         assert_eq!(pool.join(half, half), (7, 7));
         assert_eq!(pool.join(|| (), || ()), ((), ()));
+    });
+}
+
+/// To the context, a half that another worker takes is like a task: its panic does not go through, so that what was set up is
+/// taken down, and a second call does nothing.
+#[test]
+fn the_context_of_what_another_worker_takes_is_taken_down() {
+    guarded(|| {
+        let inside = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&inside);
+        let builder = ThreadPoolExecutor::builder().max_workers(2).context(
+            || (),
+            move |(), task| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                task();
+                task();
+                counted.fetch_sub(1, Ordering::Relaxed);
+            },
+        );
+        let pool = builder.build().unwrap();
+        let meeting = Barrier::new(2);
+        let meet = || blocking(|| meeting.wait());
+        let half = |n| {
+            meet();
+            n
+        };
+        assert_eq!(pool.join(|| half(1), || half(2)), (1, 2));
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            pool.join(meet, || {
+                meet();
+                panic!("of b");
+            })
+        }));
+        assert_eq!(message(&*caught.unwrap_err()), "of b");
+        assert_eq!(inside.load(Ordering::Relaxed), 0);
     });
 }
