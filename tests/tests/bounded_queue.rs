@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -106,6 +106,25 @@ fn p40_a_worker_does_not_wait_for_itself() {
             results(futures).into_iter().sum::<usize>()
         });
         assert_eq!(sum.unwrap().result().unwrap(), 49 * 50 / 2);
+    });
+}
+
+/// Nor does one that is not ready yet: the task that it was started for is what fills the queue.
+#[test]
+fn p40_an_initializer_does_not_wait_for_its_own_worker() {
+    guarded(|| {
+        let (pass_on, passed_on) = mpsc::channel::<Arc<ThreadPoolExecutor>>();
+        let passed_on = Mutex::new(passed_on);
+        let (tell, told) = mpsc::channel();
+        let initializer = move || {
+            let pool = passed_on.lock().unwrap().recv().unwrap();
+            tell.send(pool.submit(|n| n, 1).unwrap()).unwrap();
+        };
+        let builder = ThreadPoolExecutor::builder().max_workers(1).queue_capacity(1);
+        let pool = Arc::new(builder.initializer(initializer).build().unwrap());
+        let first = pool.submit_with_state(|(), n| n, 0).unwrap();
+        pass_on.send(pool).unwrap();
+        assert_eq!(results(vec![first, told.recv().unwrap()]), [0, 1]);
     });
 }
 

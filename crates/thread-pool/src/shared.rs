@@ -320,10 +320,10 @@ impl Shared {
         patience: Patience,
         priority: i8,
     ) -> Result<(), SubmitError<Task>> {
-        // A worker that waited for room would wait for itself. One with a deque does not come here.
-        let waits = self.uses_deques() || !worker::belongs_to(self.id);
         let mut state = self.lock();
-        while waits && self.is_full(&state) && !state.is_closed() {
+        // A worker that waited for room would wait for itself. One with a deque comes here only from its initializer, or when it
+        // has left.
+        while self.is_full(&state) && !state.is_closed() && !worker::belongs_to(self.id) {
             let expired;
             (state, expired) = self.wait_for_room(state, patience);
             if expired && self.is_full(&state) && !state.is_closed() {
