@@ -47,9 +47,14 @@ impl Task {
         self.erased.run()
     }
 
-    /// Completes the future with `error`, without running the task; does nothing if it has ended.
-    pub fn fail(self, error: TaskError) {
-        self.erased.fail(error);
+    /// Completes the future with `error`, without running the task; does nothing if it has ended. False if the task had
+    /// started.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "failing it is the point; the answer is for statistics"
+    )]
+    pub fn fail(self, error: TaskError) -> bool {
+        self.erased.fail(error)
     }
 
     /// Cancels the future. True if it is cancelled now; false if the task had started.
@@ -375,7 +380,7 @@ impl fmt::Debug for DecodedTask {
 
 trait ErasedTask: Send + Sync {
     fn run(&self) -> Ran;
-    fn fail(&self, error: TaskError);
+    fn fail(&self, error: TaskError) -> bool;
     fn cancel(&self) -> bool;
     fn set_pool(&self, pool: PoolId);
     fn set_surround(&self, surround: Box<dyn Surround>);
@@ -445,8 +450,8 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
         Self::run(self)
     }
 
-    fn fail(&self, error: TaskError) {
-        Self::fail(self, error);
+    fn fail(&self, error: TaskError) -> bool {
+        Self::fail(self, error)
     }
 
     fn cancel(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::{
     future::Future,
     id::FutureId,
     panic::Panic,
-    state::State,
+    state::{Start, State},
     surround::{self, Surround},
     worker::{self, PoolId},
 };
@@ -159,12 +159,17 @@ impl<W: Work> PackagedTask<W> {
         })
     }
 
-    /// Completes the future with `error` and drops the work undone, unless it was started or cancelled before.
-    pub fn fail(&self, error: TaskError) {
-        if let Ok(running) = self.core.start() {
-            self.core.header().drop_surround();
-            drop_work(&running);
-            running.finish(Err(error));
+    /// Completes the future with `error` and drops the work undone, unless it was started or cancelled before. False if it
+    /// was started.
+    pub fn fail(&self, error: TaskError) -> bool {
+        match self.core.start() {
+            Ok(running) => {
+                self.core.header().drop_surround();
+                drop_work(&running);
+                running.finish(Err(error));
+                true
+            }
+            Err(other) => matches!(other, Start::Cancelled),
         }
     }
 

@@ -260,7 +260,7 @@ fn p48_callbacks_and_their_futures_are_no_cycle_once_ended() {
         let ends: [End; 4] = [
             |task| assert_eq!(task.run(), Ran::Succeeded),
             |task| assert!(task.cancel()),
-            |task| task.fail(TaskError::Abandoned),
+            |task| assert!(task.fail(TaskError::Abandoned)),
             |task| drop(task.take_work()),
         ];
         for end in ends {

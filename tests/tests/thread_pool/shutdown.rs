@@ -337,3 +337,38 @@ fn p46_an_interrupt_ends_the_wait() {
         gate.open();
     });
 }
+
+/// What a shutdown is about to cancel, a worker that waits for it may still run in place. Tasks were once counted as cancelled
+/// when they were taken out of the queue, and this one a second time when it had run.
+#[test]
+fn p50_a_task_that_runs_after_all_was_not_cancelled() {
+    guarded(|| {
+        let pool = pool(1);
+        let gate = Gate::closed();
+        let (pass_on, passed_on) = mpsc::channel::<Future<u32>>();
+        let passing = share(&gate);
+        let waits = move || {
+            passing.pass();
+            passed_on.recv().unwrap().result().unwrap()
+        };
+        let waits = pool.spawn(waits).unwrap();
+        gate.wait_for_arrivals(1);
+        let (starts, has_started) = mpsc::channel();
+        let older = move || {
+            starts.send(()).unwrap();
+            7
+        };
+        pass_on.send(pool.spawn(older).unwrap()).unwrap();
+        let newer = pool.spawn(|| ()).unwrap();
+        let opening = share(&gate);
+        // It is the first to be cancelled.
+        newer.add_done_callback(move |_| {
+            opening.open();
+            has_started.recv().unwrap();
+        });
+        pool.shutdown_with(Shutdown::no_wait().cancel_futures()).unwrap();
+        assert_eq!(waits.result().unwrap(), 7);
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.succeeded, stats.cancelled), (3, 2, 1));
+    });
+}

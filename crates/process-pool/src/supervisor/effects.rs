@@ -302,7 +302,7 @@ impl Completion {
             }
             Self::Decoded(task) => task.complete(),
             Self::Failed(task, error) => task.fail(error),
-            Self::Refused(task, error) => task.fail(error),
+            Self::Refused(task, error) => drop(task.fail(error)),
             Self::Cancelled(task) => drop(task.cancel()),
         }
     }

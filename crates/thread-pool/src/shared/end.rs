@@ -36,8 +36,16 @@ impl Shared {
             self.take_everything(&mut state)
         };
         report(&Event::ExecutorBroken { executor: &self.config.name, error: broken });
-        for task in tasks {
-            task.fail(TaskError::Broken(broken.clone()));
+        let failed = tasks.into_iter().map(|task| task.fail(TaskError::Broken(broken.clone())));
+        self.count_cancelled(failed);
+    }
+
+    /// Counts those of the tasks, taken out of the queue, that are not going to be run. When that is certain: until it is
+    /// cancelled or failed, a worker that waits for a task may still run it in place.
+    fn count_cancelled(&self, tasks: impl Iterator<Item = bool>) {
+        let cancelled = tasks.filter(|is_cancelled| *is_cancelled).count() as u64;
+        if cancelled > 0 {
+            self.lock().totals.cancelled += cancelled;
         }
     }
 
@@ -55,7 +63,6 @@ impl Shared {
                 }
             }
         }
-        state.totals.cancelled += cancelled_among(&tasks);
         tasks
     }
 
@@ -93,9 +100,7 @@ impl Shared {
             call.make();
         }
         // The newest first, so that a callback that sees one cancelled finds those after it cancelled as well.
-        for task in cancelled.into_iter().rev() {
-            task.cancel();
-        }
+        self.count_cancelled(cancelled.into_iter().rev().map(Task::cancel));
         match how.waits() {
             Wait::No => Ok(()),
             _ if worker::belongs_to(self.id) => Err(ShutdownError::CalledFromWorker),
@@ -137,15 +142,6 @@ impl Shared {
         let state = self.lock();
         (state.workers, queue_length(&state), state.shut_down)
     }
-}
-
-/// How many of these tasks are not going to be run; the others were run in place.
-fn cancelled_among(tasks: &VecDeque<Task>) -> u64 {
-    let cancelled = tasks
-        .iter()
-        .filter(|task| matches!(task.state(), TaskState::Pending | TaskState::Cancelled))
-        .count();
-    cancelled as u64
 }
 
 /// How many tasks wait; those in deques may have been run in place or cancelled already.
