@@ -347,8 +347,12 @@ fn what_goes_to_another_worker_does_not_run_in_one_that_lives_on() {
     fn live_on(gate: u64) -> u64 {
         // SAFETY: takes integers.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+        // SAFETY: takes nothing.
+        let server = unsafe { libc::getppid() };
         // SAFETY: takes integers.
-        unsafe { libc::setpgid(0, libc::getpgid(libc::getppid())) };
+        let group = unsafe { libc::getpgid(server) };
+        // SAFETY: takes integers.
+        unsafe { libc::setpgid(0, group) };
         // The thread that watches the connection is to come late: it shares a processor with this one, and gives way.
         // SAFETY: plain data.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
