@@ -51,6 +51,7 @@ mod guest;
 mod launch;
 mod link;
 mod post_mortem;
+mod processes;
 mod reactor;
 mod table;
 mod traffic;

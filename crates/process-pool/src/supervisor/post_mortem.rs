@@ -4,7 +4,7 @@ use concurrent_futures_executor::future::{DeathCause, WorkerDied};
 
 use crate::{
     message::{Ending, LastWords},
-    supervisor::table::Verdict,
+    supervisor::processes::Verdict,
     worker::EXIT_DISCONNECTED,
 };
 

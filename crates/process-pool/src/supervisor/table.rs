@@ -45,9 +45,10 @@ use crate::{
     supervisor::{
         Context,
         effects::{Body, Effects},
-        launch::{self, ServerProcess},
+        launch,
         link::{Link, Stderr},
         post_mortem::{Remains, post_mortem},
+        processes::{Phase, Server, ServerPhase, Verdict, Worker, takes_early_orders},
         traffic::{Answer, Queued, QueuedTask, out_of_turn},
         window::{Hold, Sent, Window},
     },
@@ -67,98 +68,6 @@ pub(super) const ATTEMPTS_MAX: u32 = 3;
 /// How long a process may take to end after it was told to, or has closed its connection, before it is killed.
 const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
 const DISCONNECTED_TIME_MAX: Duration = Duration::from_millis(500);
-
-pub(super) enum Phase {
-    Starting {
-        greeted: bool,
-        /// It has said so, and the server has not said yet that it has forked it.
-        ready: bool,
-    },
-    Idle {
-        since: Instant,
-    },
-    /// There is something in its window.
-    Busy,
-    Leaving,
-}
-
-/// Why the pool kills a worker.
-#[derive(Clone)]
-pub(super) enum Verdict {
-    Stopped,
-    Disconnected,
-    Violation(String),
-}
-
-pub(super) struct Worker {
-    pub(super) link: Arc<Link>,
-    pub(super) stderr: Arc<Stderr>,
-    pub(super) pid: Option<u32>,
-    pub(super) phase: Phase,
-    pub(super) window: Window,
-    pub(super) values: SentValues,
-    /// It is in the list of those that have room for more.
-    pub(super) open: bool,
-    pub(super) tasks_left: Option<u64>,
-    /// When it is killed if it has not ended.
-    pub(super) deadline: Option<Instant>,
-    pub(super) verdict: Option<Verdict>,
-    pub(super) hung_up: bool,
-    /// It was sent SIGKILL.
-    pub(super) condemned: bool,
-    pub(super) last_words: Option<LastWords>,
-}
-
-impl Worker {
-    /// It has nothing to do, and is not to get anything, as its connection is closed.
-    pub(super) fn lose(&mut self) {
-        self.phase = Phase::Leaving;
-        self.verdict.get_or_insert(Verdict::Disconnected);
-    }
-
-    /// Whether nothing was heard of it yet, and nobody counts on it.
-    fn is_unborn(&self) -> bool {
-        matches!(self.phase, Phase::Starting { greeted: false, .. }) && self.window.is_empty()
-    }
-}
-
-struct Server {
-    id: u64,
-    link: Arc<Link>,
-    process: ServerProcess,
-    phase: ServerPhase,
-    deadline: Option<Instant>,
-}
-
-impl Server {
-    /// Whether it may be asked for workers.
-    fn takes_orders(&self, cx: &Context) -> bool {
-        match self.phase {
-            ServerPhase::Starting { .. } => takes_early_orders(cx),
-            ServerPhase::Ready => true,
-            ServerPhase::Leaving | ServerPhase::Gone { .. } => false,
-        }
-    }
-}
-
-/// Whether a server may be asked for workers before it has said that it is ready. It forks them when it is, and the sooner it
-/// is asked, the sooner they are there. But while it runs what is to be preloaded, nothing may be sent to it.
-fn takes_early_orders(cx: &Context) -> bool {
-    cx.config.preload.is_none()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ServerPhase {
-    Starting {
-        greeted: bool,
-    },
-    Ready,
-    Leaving,
-    /// It has ended, and its workers are being settled. Nothing is to be asked of it any more.
-    Gone {
-        expected: bool,
-    },
-}
 
 #[derive(Default)]
 pub(crate) struct Table {

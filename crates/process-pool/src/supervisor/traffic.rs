@@ -19,7 +19,8 @@ use crate::{
         Context,
         effects::{Argument, Body, Effects, Transfer},
         link::Link,
-        table::{ATTEMPTS_MAX, Phase, Table, Verdict, Worker},
+        processes::{Phase, Verdict, Worker},
+        table::{ATTEMPTS_MAX, Table},
         window::{Hold, Sent, TakenBack, Window},
     },
 };
