@@ -77,6 +77,10 @@ def identity(value):
     return value
 
 
+def duplicate(value):
+    return bytes(memoryview(value))
+
+
 def square(number):
     # As the other side does, which has 64 bits.
     return number * number & 0xFFFF_FFFF_FFFF_FFFF
@@ -175,13 +179,21 @@ def map_(kind, workers, n, warm, chunksize):
 
 
 def echo(kind, workers, length, rounds, warm, operations):
+    send(identity, kind, workers, length, rounds, warm, operations)
+
+
+def copy(kind, workers, length, rounds, warm, operations):
+    send(duplicate, kind, workers, length, rounds, warm, operations)
+
+
+def send(function, kind, workers, length, rounds, warm, operations):
     pool = ready(kind, workers)
     original = data = (bytes(range(251)) * (length // 251 + 1))[:length]
     for _ in range(warm):
-        data = pool.collect(pool.submit(identity, data))
+        data = pool.collect(pool.submit(function, data))
     watch = Stopwatch()
     for _ in range(rounds):
-        data = pool.collect(pool.submit(identity, data))
+        data = pool.collect(pool.submit(function, data))
     watch.stop()
     assert data == original
     pool.stop()
@@ -260,6 +272,7 @@ WORKLOADS = {
     "ping_pong": ping_pong,
     "map": map_,
     "echo": echo,
+    "copy": copy,
     "start": start,
     "crash": crash_,
     "memory": memory,

@@ -75,6 +75,18 @@ impl<B: Portable> Job for Echo<B> {
     }
 }
 
+/// Returns other bytes that are the same.
+pub(crate) struct Copy<B>(PhantomData<B>);
+
+impl<B: Buffer> Job for Copy<B> {
+    type Argument = B;
+    type Result = B;
+
+    fn run(bytes: B) -> B {
+        B::of(bytes.as_slice().to_vec())
+    }
+}
+
 /// A type of bytes.
 pub(crate) trait Buffer: Portable {
     fn of(bytes: Vec<u8>) -> Self;

@@ -1,10 +1,10 @@
-//! `echo`: bytes to a worker and back, one task at a time.
+//! `echo` and `copy`: bytes to a worker, and these or others back, one task at a time.
 
 use super::{Settings, Unit, Workload, contenders, ready};
 use crate::{
     family::FamilyStopwatch,
     goal::Goal,
-    jobs::{Buffer, Echo},
+    jobs::{Buffer, Copy, Echo, Job},
     measure::Sample,
     pools::{Named, Ours, Pool, Procspawn},
     python::{self, MultiprocessingPool, PythonExecutor},
@@ -30,7 +30,7 @@ pub(super) fn workloads() -> Vec<Workload> {
         Workload::new(
             "echo_1k",
             "1 KiB of bytes to a worker and back; what came back is sent again; per round trip. As the type that is best with \
-             each: `Bytes` with ours, `serde_bytes::ByteBuf` with procspawn",
+             each: `Bytes` with ours, which does not send back what was sent, and `serde_bytes::ByteBuf` with procspawn",
             contenders!(small: Ours, Procspawn; small_in_python: PythonExecutor, MultiprocessingPool),
         )
         .metric("echo 1 KiB, per round trip", Unit::Nanoseconds, Goal::best(0.5, 0.02)),
@@ -46,6 +46,12 @@ pub(super) fn workloads() -> Vec<Workload> {
             contenders!(large: Ours, Procspawn; large_in_python: PythonExecutor, MultiprocessingPool),
         )
         .metric("echo 64 MiB, per MiB", Unit::Nanoseconds, Goal::best(0.3, 0.12)),
+        Workload::new(
+            "copy_1m",
+            "1 MiB of bytes to a worker, which makes a copy and returns that; per MiB moved between processes",
+            contenders!(copied: Ours, Procspawn; copied_in_python: PythonExecutor, MultiprocessingPool),
+        )
+        .metric("copy 1 MiB, per MiB", Unit::Nanoseconds, None),
     ]
 }
 
@@ -61,30 +67,37 @@ impl Size {
 }
 
 fn small<P: Pool>(settings: &Settings) -> Sample {
-    echo::<P>(settings, &SMALL)
+    send::<P, Echo<P::Bytes>>(settings, &SMALL)
 }
 
 fn medium<P: Pool>(settings: &Settings) -> Sample {
-    echo::<P>(settings, &MEDIUM)
+    send::<P, Echo<P::Bytes>>(settings, &MEDIUM)
 }
 
 fn large<P: Pool>(settings: &Settings) -> Sample {
-    echo::<P>(settings, &LARGE)
+    send::<P, Echo<P::Bytes>>(settings, &LARGE)
 }
 
-fn echo<P: Pool>(settings: &Settings, size: &Size) -> Sample {
+fn copied<P: Pool>(settings: &Settings) -> Sample {
+    send::<P, Copy<P::Bytes>>(settings, &MEDIUM)
+}
+
+fn send<P: Pool, J>(settings: &Settings, size: &Size) -> Sample
+where
+    J: Job<Argument = P::Bytes, Result = P::Bytes>,
+{
     let pool: P = ready(settings);
     let length = usize::try_from(size.bytes).expect("fits in memory");
     // Not all the same, so that nothing that is lost or moved goes unnoticed.
     let original: Vec<u8> = (0_u8..251).cycle().take(length).collect();
     let mut bytes = P::Bytes::of(original.clone());
     for _ in 0..size.rounds_warm {
-        bytes = pool.call::<Echo<P::Bytes>>(bytes);
+        bytes = pool.call::<J>(bytes);
     }
     let rounds = size.rounds(settings);
     let watch = FamilyStopwatch::start();
     for _ in 0..rounds {
-        bytes = pool.call::<Echo<P::Bytes>>(bytes);
+        bytes = pool.call::<J>(bytes);
     }
     let cost = watch.stop();
     assert!(bytes.as_slice() == original, "what came back is something else");
@@ -93,19 +106,23 @@ fn echo<P: Pool>(settings: &Settings, size: &Size) -> Sample {
 }
 
 fn small_in_python<P: Named>(settings: &Settings) -> Sample {
-    in_python::<P>(settings, &SMALL)
+    in_python::<P>(settings, "echo", &SMALL)
 }
 
 fn medium_in_python<P: Named>(settings: &Settings) -> Sample {
-    in_python::<P>(settings, &MEDIUM)
+    in_python::<P>(settings, "echo", &MEDIUM)
 }
 
 fn large_in_python<P: Named>(settings: &Settings) -> Sample {
-    in_python::<P>(settings, &LARGE)
+    in_python::<P>(settings, "echo", &LARGE)
 }
 
-fn in_python<P: Named>(settings: &Settings, size: &Size) -> Sample {
+fn copied_in_python<P: Named>(settings: &Settings) -> Sample {
+    in_python::<P>(settings, "copy", &MEDIUM)
+}
+
+fn in_python<P: Named>(settings: &Settings, workload: &str, size: &Size) -> Sample {
     let rounds = size.rounds(settings);
     let numbers = [size.bytes, rounds, size.rounds_warm, size.operations(rounds)];
-    python::sample::<P>("echo", settings, &numbers)
+    python::sample::<P>(workload, settings, &numbers)
 }
