@@ -120,12 +120,17 @@ fn watch(socket: &Socket) -> ! {
     loop {
         // POLLHUP and POLLERR come unasked.
         let mut fds = [PollFd::new(socket.as_fd(), PollFlags::empty())];
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) if fds[0].any() != Some(false) => end_group(),
-            // A task has closed the descriptor. (One that was closed while this waited goes unnoticed until the task is
-            // done, since waiting keeps the connection open.)
-            Err(nix::errno::Errno::EBADF) => end_group(),
-            Ok(_) | Err(_) => {}
+        let outcome = poll(&mut fds, PollTimeout::NONE);
+        match fds[0].revents().unwrap_or(PollFlags::POLLERR) {
+            _ if outcome.is_err() => {}
+            // A task has closed the descriptor, before this waited or after it was interrupted. (One that is closed meanwhile
+            // goes unnoticed, since waiting keeps the connection open.) The task may come to its end; the other thread looks
+            // then, and the pool sees that the connection has ended.
+            events if events.contains(PollFlags::POLLNVAL) => loop {
+                thread::park();
+            },
+            events if !events.is_empty() => end_group(),
+            _ => {}
         }
     }
 }

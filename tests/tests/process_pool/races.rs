@@ -401,3 +401,31 @@ fn what_goes_to_another_worker_does_not_run_in_one_that_lives_on() {
         }
     });
 }
+
+/// A task closes the connection while the thread that watches it is not waiting, as it has just begun, or was interrupted. The
+/// task comes to its end, and its result is in shared memory.
+#[test]
+fn a_connection_is_closed_while_nobody_waits_for_its_end() {
+    fn close_and_interrupt(n: u64) -> u64 {
+        extern "C" fn nothing(_: i32) {}
+
+        for fd in sockets() {
+            // SAFETY: takes an integer.
+            unsafe { libc::close(fd) };
+        }
+        let handler: extern "C" fn(i32) = nothing;
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR1, handler as usize) };
+        let first_thread = own_pid(()).cast_signed();
+        // SAFETY: takes integers.
+        unsafe { libc::syscall(libc::SYS_tgkill, first_thread, first_thread, libc::SIGUSR1) };
+        std::thread::sleep(delays::moment());
+        n
+    }
+
+    beside(|| {
+        let pool = pool(1);
+        assert_eq!(pool.submit(close_and_interrupt, 7).unwrap().result().unwrap(), 7);
+        assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
+    });
+}
