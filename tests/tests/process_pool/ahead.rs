@@ -24,7 +24,7 @@ use concurrent_futures_tests::{
 };
 
 use super::{
-    beside, builder,
+    alone, beside, builder,
     faults::{death, sockets},
     own_pid, pool, wait_until,
 };
@@ -591,6 +591,38 @@ fn what_was_sent_ahead_is_moved_while_the_pool_is_shut_down() {
         assert!(!long.done());
         gate.open();
         pool.shutdown();
+        assert_eq!(long.result().unwrap(), gate.key());
+    });
+}
+
+/// No worker can be started at first for what was sent ahead, and then nobody looks for answers any more, as the first task
+/// takes long: another one is tried all the same.
+#[test]
+fn another_worker_is_tried_for_what_was_sent_ahead() {
+    /// Has this process open no more files. Returns the limit that there was.
+    fn limit_files(limit: Option<libc::rlimit>) -> libc::rlimit {
+        let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: there is room for the answer.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before) };
+        let limit = limit.unwrap_or(libc::rlimit { rlim_cur: 3, ..before });
+        // SAFETY: the limit is there.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        before
+    }
+
+    alone(|| {
+        let pool = pool(2);
+        let gate = Gate::closed();
+        warm_up_one(&pool);
+        let long = pool.submit(pass, gate.key()).unwrap();
+        gate.wait_for_arrivals(1);
+        let before = limit_files(None);
+        let short = pool.submit(double, 4);
+        limit_files(Some(before));
+        let outcome = short.unwrap().result_timeout(delays::scaled(Duration::from_secs(5)));
+        assert_eq!(outcome.unwrap().unwrap(), 8);
+        assert!(!long.done());
+        gate.open();
         assert_eq!(long.result().unwrap(), gate.key());
     });
 }

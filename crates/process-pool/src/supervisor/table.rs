@@ -744,7 +744,8 @@ impl Table {
             _ => worker.deadline,
         });
         let server = self.server.as_ref().and_then(|server| server.deadline);
-        let backoff = self.not_before.filter(|_| !self.queue.is_empty() || self.prestart > 0);
+        // For what was sent ahead as well: nobody may come by otherwise before the task that it waits for is done.
+        let backoff = self.not_before.filter(|_| self.queued() > 0 || self.prestart > 0);
         workers.chain(server).chain(backoff).min()
     }
 
