@@ -173,6 +173,15 @@ pub fn silence_bell() {
     }
 }
 
+/// Says that so much of what the pool has sent was read, until the next frame is.
+#[must_use]
+pub fn forge_position(position: u64) -> u64 {
+    if let Some(memory) = Memory::find() {
+        memory.write(RINGS[0] + LINE, position);
+    }
+    0
+}
+
 #[derive(Clone, Copy)]
 struct Memory {
     start: usize,

@@ -4,11 +4,13 @@
 use std::time::{Duration, Instant};
 
 use concurrent_futures_tests::{
+    delays,
+    functions::double,
     hostile,
     seed::{self, Random},
 };
 
-use super::{alone, builder};
+use super::{alone, beside, builder};
 
 /// For how long it goes on here.
 const TIME: Duration = Duration::from_secs(3);
@@ -21,6 +23,28 @@ fn workers_out_of_their_minds() {
         while begin.elapsed() < TIME {
             hostile::round(&mut Random::new(seed), || builder(2));
             seed = Random::new(seed).next();
+        }
+    });
+}
+
+/// A worker that says of its ring of tasks what cannot be, or has it be full although there is nothing to be done, is killed for
+/// that, and a long task that was to be sent to it goes to another one.
+#[test]
+fn a_long_task_is_not_to_blame_for_its_worker() {
+    // Each takes six words of a ring, and so there are two left of 8192.
+    const SHORT: u64 = 1365;
+
+    beside(|| {
+        for position in [u64::MAX, 0] {
+            let pool = builder(1).build().unwrap();
+            for n in 1..SHORT {
+                assert_eq!(pool.submit(double, n).unwrap().result().unwrap(), 2 * n);
+            }
+            pool.submit(hostile::forge_position, position).unwrap().result().unwrap();
+            let long = pool.submit(|text: String| text.len(), "x".repeat(100_000)).unwrap();
+            let outcome = long.result_timeout(delays::scaled(Duration::from_secs(5)));
+            assert_eq!(outcome.unwrap().unwrap(), 100_000);
+            assert_eq!(pool.stats().worker_deaths, 1);
         }
     });
 }

@@ -21,9 +21,9 @@ use nix::{
 
 use crate::{
     channel::ELSEWHERE,
-    frame::HEADER_SIZE,
+    frame::{HEADER_SIZE, ProtocolError},
     payload::{Received, Tabled, TaskFrame, Way},
-    supervisor::link::Link,
+    supervisor::{link::Link, traffic::no_room},
 };
 
 #[derive(Default)]
@@ -83,22 +83,32 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
-    /// Puts the task in its place, and tells the worker. An error is the task's.
-    pub(crate) fn perform(&self) -> Result<(), TaskError> {
+    /// Puts the task in its place, and tells the worker.
+    pub(crate) fn perform(&self) -> Result<(), Undelivered> {
         let Some(end) = self.link.shared() else { return Ok(()) };
         let TaskFrame { bytes, buffers, .. } = &*self.frame;
         let task = Tabled::new(bytes, buffers, Way::Memory);
         end.region().put_task(end.task_room(), &task).map_err(|error| {
             let length = self.frame.length() - HEADER_SIZE;
-            TaskError::failed(format!(
+            Undelivered::Failed(TaskError::failed(format!(
                 "no room for the {length} bytes of the argument in shared memory: {error}"
-            ))
+            )))
         })?;
-        // The worker is idle, so that there is room. If it says otherwise it is out of its mind, and that will be noticed.
-        end.send_task(&task.header, self.id, self.slot | ELSEWHERE)
-            .map(drop)
-            .map_err(|error| TaskError::failed(error.to_string()))
+        match end.send_task(&task.header, self.id, self.slot | ELSEWHERE) {
+            Ok(true) => Ok(()),
+            // The worker is idle, so that there is room. If it says otherwise it is out of its mind.
+            Ok(false) => Err(Undelivered::Raved(no_room())),
+            Err(error) => Err(Undelivered::Raved(error)),
+        }
     }
+}
+
+/// Why a long task did not get to its worker.
+pub(crate) enum Undelivered {
+    /// There is no memory for it, which is its error.
+    Failed(TaskError),
+    /// The worker is not in its right mind.
+    Raved(ProtocolError),
 }
 
 /// What is in the backlog.

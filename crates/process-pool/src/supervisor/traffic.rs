@@ -17,7 +17,7 @@ use crate::{
     region::Region,
     supervisor::{
         Context,
-        effects::{Argument, Body, Effects, Transfer},
+        effects::{Argument, Body, Effects, Transfer, Undelivered},
         link::Link,
         processes::{Phase, Verdict, Worker},
         table::{ATTEMPTS_MAX, Table},
@@ -256,7 +256,7 @@ impl Table {
         &mut self,
         cx: &Context,
         transfer: &Transfer,
-        outcome: Result<(), TaskError>,
+        outcome: Result<(), Undelivered>,
         fx: &mut Effects,
     ) {
         let Some(worker) = self.workers.get_mut(&transfer.worker) else { return };
@@ -268,7 +268,11 @@ impl Table {
                 first.began.get_or_insert_with(Instant::now);
                 self.after_sending(transfer.worker, &transfer.link, fx);
             }
-            Err(error) => {
+            // It has not started the task, which goes to another one.
+            Err(Undelivered::Raved(error)) => {
+                self.worker_raved(cx, transfer.worker, error.to_string());
+            }
+            Err(Undelivered::Failed(error)) => {
                 let Some(Sent { hold: Hold::Running(task), .. }) = worker.window.retract() else {
                     return;
                 };
@@ -702,7 +706,7 @@ fn set_bell(end: &PoolEnd<Region>, window: &Window, watched: bool) {
     }
 }
 
-fn no_room() -> ProtocolError {
+pub(super) fn no_room() -> ProtocolError {
     ProtocolError("it has done its tasks and not read them".to_owned())
 }
 
