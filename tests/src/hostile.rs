@@ -173,6 +173,24 @@ pub fn silence_bell() {
     }
 }
 
+/// Sends as many answers as that, all of which say that they are where long ones are, and of this length; and ends the process.
+#[must_use]
+pub fn forge_long_answers((count, length): (u64, u64)) -> u64 {
+    let Some(memory) = Memory::find() else { return 0 };
+    let bytes = vec![1_u8; usize::try_from(length).unwrap_or(0)];
+    // SAFETY: the bytes are there.
+    unsafe { libc::pwrite(memory.fd, bytes.as_ptr().cast(), bytes.len(), 2 << 40) };
+    let tail = memory.read(RINGS[1]);
+    let header = u64::from_le_bytes([b'C', b'F', 1, 49, 0, 0, 0, 0x80]);
+    let words = (0..count).flat_map(|id| [header, id, length]);
+    for (position, word) in (tail..).zip(words) {
+        let index = usize::try_from(position % 8192).unwrap_or(0);
+        memory.write(RINGS[1] + 2 * LINE + index, word);
+    }
+    memory.write(RINGS[1], tail + 3 * count);
+    std::process::abort()
+}
+
 /// Says that so much of what the pool has sent was read, until the next frame is.
 #[must_use]
 pub fn forge_position(position: u64) -> u64 {

@@ -48,3 +48,29 @@ fn a_long_task_is_not_to_blame_for_its_worker() {
         }
     });
 }
+
+/// There is one place for long answers, and one answer in it at a time. A worker that has many say that theirs is there has this
+/// process copy it once.
+#[test]
+fn one_long_answer_is_copied_once() {
+    const LENGTH: u64 = 16 << 20;
+    const COUNT: u64 = 60;
+
+    /// How much memory this process has had at most since the last time, in bytes.
+    fn peak() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    alone(|| {
+        let pool = builder(1).build().unwrap();
+        peak();
+        let before = peak();
+        let task = pool.submit(hostile::forge_long_answers, (COUNT, LENGTH)).unwrap();
+        assert!(task.result().is_err());
+        let more = peak().saturating_sub(before);
+        assert!(more < 10 * LENGTH, "{more}");
+    });
+}

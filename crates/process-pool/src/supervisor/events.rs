@@ -258,11 +258,15 @@ impl Supervisor {
 fn answers(end: &PoolEnd<Region>, bytes: &[u8], shelf: &Arc<Shelf>) -> Result<Vec<Answer>, String> {
     let mut answers = Vec::new();
     let mut rest = bytes;
+    // The worker waits until its long answer was read before it sends the next.
+    let mut is_long_read = false;
     while !rest.is_empty() {
         let start = bytes.len() - rest.len() + HEADER_SIZE;
         let (header, body, after) = split_frame(rest).map_err(|error| error.to_string())?;
         let body = if header.place & ELSEWHERE == 0 {
             Ok(Body::Range(start..start + body.len()))
+        } else if std::mem::replace(&mut is_long_read, true) {
+            return Err("two long answers in one place".to_owned());
         } else {
             let body = end.region().take_answer(&header, shelf);
             end.long_answer_was_read();
