@@ -577,3 +577,27 @@ fn a_worker_that_does_not_end_is_killed() {
         pool.terminate_workers_with(Shutdown::wait()).unwrap();
     });
 }
+
+/// A worker dies when it was sent part of what it is to begin with, which is long; and the pool is shut down before anybody has
+/// said how it ended. It is told to end as well, although nothing can be sent to it.
+#[test]
+fn a_worker_dies_that_was_sent_half_a_frame() {
+    beside(|| {
+        let text = "x".repeat(64 << 20);
+        let choices = builder(1).shared_memory(false).initializer(|_: String| {}, text);
+        let pool = choices.build().unwrap();
+        pool.prestart(1).unwrap();
+        wait_until(|| !pool.worker_pids().is_empty());
+        let pid = pool.worker_pids()[0];
+        stop(pid);
+        let server = fork_server(&[pid]).unwrap();
+        stop(server);
+        send_signal(pid, libc::SIGKILL);
+        // For the pool to find that it cannot send the rest.
+        thread::sleep(delays::moment());
+        let shut_down = catch_unwind(AssertUnwindSafe(|| pool.shutdown_with(Shutdown::no_wait())));
+        send_signal(server, libc::SIGCONT);
+        shut_down.unwrap().unwrap();
+        pool.shutdown();
+    });
+}

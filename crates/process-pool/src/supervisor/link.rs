@@ -201,6 +201,8 @@ impl Outbox {
                 // whoever reads finds that out.
                 Err(_) => {
                     self.parcels.clear();
+                    // Of the next one, if there is any, nothing has been sent.
+                    self.sent = 0;
                     shutdown(socket.as_fd().as_raw_fd(), Shutdown::Both).ok();
                 }
             }
