@@ -3,6 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
+    time::Duration,
 };
 
 use concurrent_futures::{
@@ -599,5 +600,45 @@ fn a_worker_dies_that_was_sent_half_a_frame() {
         send_signal(server, libc::SIGCONT);
         shut_down.unwrap().unwrap();
         pool.shutdown();
+    });
+}
+
+/// A worker has lost its connection while it is prepared, and lives on. That it is told to end does not give it more time.
+#[test]
+fn a_worker_without_a_connection_does_not_hold_up_the_end() {
+    fn exchange_connection(gate: u64) {
+        extern "C" fn nothing(_: i32) {}
+
+        let mut others = [0; 2];
+        let connections = sockets();
+        // SAFETY: there is room for two.
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, others.as_mut_ptr()) };
+        for fd in connections {
+            // SAFETY: takes integers.
+            unsafe { libc::dup2(others[0], fd) };
+        }
+        // The thread that watches it goes on, with the other one.
+        let handler: extern "C" fn(i32) = nothing;
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR1, handler as usize) };
+        let first_thread = own_pid(()).cast_signed();
+        // SAFETY: takes integers.
+        unsafe { libc::syscall(libc::SYS_tgkill, first_thread, first_thread, libc::SIGUSR1) };
+        registry::reach::<Gate>(gate).pass();
+    }
+
+    beside(|| {
+        let gate = Gate::closed();
+        let pool = builder(1).initializer(exchange_connection, gate.key()).build().unwrap();
+        let future = pool.submit(double, 4).unwrap();
+        gate.wait_for_arrivals(1);
+        // For the pool to find that out, for which it takes half a second until it has the worker killed.
+        thread::sleep(delays::moment());
+        pool.shutdown_with(Shutdown::no_wait().cancel_futures()).unwrap();
+        let how = Shutdown::timeout(delays::scaled(Duration::from_secs(5)));
+        let ended = pool.shutdown_with(how);
+        gate.open();
+        ended.unwrap();
+        assert!(future.cancelled());
     });
 }

@@ -61,6 +61,11 @@ impl Worker {
         self.verdict.get_or_insert(Verdict::Disconnected);
     }
 
+    /// Has it end by then, unless it is to end earlier.
+    pub(super) fn end_until(&mut self, deadline: Instant) {
+        self.deadline = Some(self.deadline.map_or(deadline, |other| other.min(deadline)));
+    }
+
     /// Whether nothing was heard of it yet, and nobody counts on it.
     pub(super) fn is_unborn(&self) -> bool {
         matches!(self.phase, Phase::Starting { greeted: false, .. }) && self.window.is_empty()

@@ -480,7 +480,8 @@ impl Table {
         self.idle.retain(|&idle| idle != id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.phase = Phase::Leaving;
-            worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+            // It may have hung up while it was starting, or was sent SIGKILL.
+            worker.end_until(Instant::now() + EXIT_TIME_MAX);
             send_exit(cx, &worker.link);
         }
     }
@@ -591,9 +592,7 @@ impl Table {
             worker.hung_up = true;
             // One that was sent SIGKILL has died of that. It is for the server to say so, which has its own deadline.
             if !worker.condemned {
-                let deadline = Instant::now() + DISCONNECTED_TIME_MAX;
-                worker.deadline =
-                    Some(worker.deadline.map_or(deadline, |other| other.min(deadline)));
+                worker.end_until(Instant::now() + DISCONNECTED_TIME_MAX);
             }
             // It gets no more tasks.
             self.idle.retain(|&idle| idle != id);
