@@ -56,7 +56,7 @@ impl wire::Journal for Journal<'_> {
         if self.is_lost {
             return;
         }
-        match self.end.region().put_failure(self.failures, failure) {
+        match self.place.put_failure(self.end.region(), self.failures, failure) {
             Ok(()) => {
                 self.failures += failure.len() as u64;
                 self.end.item_failed(self.failures);

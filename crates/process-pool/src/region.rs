@@ -163,11 +163,6 @@ impl Region {
         self.copy_journal(FAILURES_OFFSET, length)
     }
 
-    /// Adds to the failures in the journal, which are so long.
-    pub(crate) fn put_failure(&self, at: u64, failure: &[u8]) -> io::Result<()> {
-        self.put(FAILURES_OFFSET + at, failure)
-    }
-
     /// Copies the beginning of one of the two places of the journal, which are as long as each other.
     fn copy_journal(&self, start: u64, length: u64) -> io::Result<Vec<u8>> {
         if length > FAILURES_OFFSET - JOURNAL_OFFSET {
@@ -271,6 +266,8 @@ pub(crate) struct JournalPlace {
     start: NonNull<u8>,
     /// How much is mapped.
     length: usize,
+    /// How long the failures of the chunk are, which have a place of their own.
+    failures: u64,
 }
 
 impl JournalPlace {
@@ -334,8 +331,22 @@ impl JournalPlace {
         Ok(())
     }
 
+    /// Adds to the failures, which are so long.
+    pub(crate) fn put_failure(
+        &mut self,
+        region: &Region,
+        at: u64,
+        failure: &[u8],
+    ) -> io::Result<()> {
+        // Also if there is no room for all of it.
+        self.failures = at + failure.len() as u64;
+        region.put(FAILURES_OFFSET + at, failure)
+    }
+
     /// Gives the memory back after a chunk, if it is much.
     pub(crate) fn trim(&mut self, region: &Region) {
+        let failures = std::mem::take(&mut self.failures);
+        region.trim(FAILURES_OFFSET..FAILURES_OFFSET + failures);
         let length = self.length as u64;
         if length > KEPT_MAX {
             self.close();
@@ -355,7 +366,7 @@ impl JournalPlace {
 
 impl Default for JournalPlace {
     fn default() -> Self {
-        Self { start: NonNull::dangling(), length: 0 }
+        Self { start: NonNull::dangling(), length: 0, failures: 0 }
     }
 }
 

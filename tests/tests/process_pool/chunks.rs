@@ -467,3 +467,39 @@ fn a_lie_about_what_was_done_costs_its_own_chunk() {
         }
     });
 }
+
+/// What the failures of a chunk have taken in the memory that is shared with the worker is given back, if it is much.
+#[test]
+fn the_memory_of_long_failures_is_given_back() {
+    const LENGTH: usize = 16 << 20;
+    const ITEMS: usize = 8;
+
+    #[derive(Deserialize)]
+    struct Unwilling;
+
+    impl Serialize for Unwilling {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("x".repeat(LENGTH)))
+        }
+    }
+
+    /// How many bytes of memory are in the file that a worker shares with the pool.
+    fn shared_memory(_: ()) -> u64 {
+        let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let is_it = |path: &std::path::PathBuf| {
+            std::fs::read_link(path).is_ok_and(|at| at.to_string_lossy().contains("memfd:worker"))
+        };
+        let path = fds.map(|fd| fd.path()).find(is_it).unwrap();
+        std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(path).unwrap()) * 512
+    }
+
+    beside(|| {
+        let pool = pool(1);
+        let options = MapOptions::new().chunksize(ITEMS);
+        let map = pool.map_with(options, |_: usize| Unwilling, 0..ITEMS).unwrap();
+        assert_eq!(map.filter(Result::is_err).count(), ITEMS);
+        let bytes = pool.submit(shared_memory, ()).unwrap().result().unwrap();
+        // A place keeps half of that at most, and there are two that were used.
+        assert!(bytes < (LENGTH * ITEMS) as u64 + (1 << 20), "{bytes}");
+    });
+}

@@ -142,7 +142,7 @@ fn a_journal_is_read_as_it_was_written() {
             }
             place.write(values.len(), &value);
         }
-        other.put_failure(failures.len() as u64, &value).unwrap();
+        place.put_failure(&other, failures.len() as u64, &value).unwrap();
         values.extend_from_slice(&value);
         failures.extend_from_slice(&value);
         assert!(region.values(values.len() as u64).unwrap() == values);
