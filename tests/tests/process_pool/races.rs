@@ -1,6 +1,9 @@
 //! Regressions, each of which tells which events have to meet.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use concurrent_futures::{DeathCause, TaskError};
 use concurrent_futures_tests::{
@@ -12,7 +15,7 @@ use concurrent_futures_tests::{
 };
 
 use super::{
-    beside, beside_on_all,
+    beside, beside_on_all, builder,
     faults::{death, sockets},
     own_pid, pool, wait_until,
 };
@@ -427,5 +430,67 @@ fn a_connection_is_closed_while_nobody_waits_for_its_end() {
         let pool = pool(1);
         assert_eq!(pool.submit(close_and_interrupt, 7).unwrap().result().unwrap(), 7);
         assert_eq!(pool.submit(double, 4).unwrap().result().unwrap(), 8);
+    });
+}
+
+/// A worker is ready and then talks nonsense, and only after that the fork server says that it has forked it: it gets no task,
+/// which would fail with it. The server is held up in the middle of forking, that worker and the next one.
+#[test]
+fn a_worker_that_is_to_be_killed_gets_no_task() {
+    static GATES: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+    static FORKED: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn forked() {
+        if let Some(gate) = GATES.get(FORKED.fetch_add(1, Ordering::SeqCst)) {
+            registry::reach::<Gate>(gate.load(Ordering::SeqCst)).pass();
+        }
+    }
+
+    fn hold_up_forks((first, second): (u64, u64)) {
+        GATES[0].store(first, Ordering::SeqCst);
+        GATES[1].store(second, Ordering::SeqCst);
+        // SAFETY: the handler may wait, as the process has a single thread.
+        unsafe { libc::pthread_atfork(None, Some(forked), None) };
+    }
+
+    fn rave_if_first((gate, log): (u64, u64)) {
+        let log = registry::reach::<Log>(log);
+        log.push(0);
+        if log.entries().len() > 1 {
+            return;
+        }
+        std::thread::spawn(move || {
+            registry::reach::<Gate>(gate).pass();
+            for fd in sockets() {
+                // SAFETY: the bytes are there; whose descriptor that is, is the point.
+                unsafe { libc::write(fd, [0xAA_u8; 24].as_ptr().cast(), 24) };
+            }
+        });
+    }
+
+    beside(|| {
+        let (first, second, rave) = (Gate::closed(), Gate::closed(), Gate::closed());
+        let (gate, log) = (Gate::closed(), Log::new());
+        let pool = builder(2)
+            .preload(hold_up_forks, (first.key(), second.key()))
+            .initializer(rave_if_first, (rave.key(), log.key()))
+            .build()
+            .unwrap();
+        pool.prestart(2).unwrap();
+        first.wait_for_arrivals(1);
+        rave.wait_for_arrivals(1);
+        // For the worker to say that it is ready, and after that, for the pool to read nonsense.
+        std::thread::sleep(delays::moment());
+        rave.open();
+        std::thread::sleep(delays::moment());
+        let future = pool.submit(pass, gate.key()).unwrap();
+        first.open();
+        second.wait_for_arrivals(1);
+        // For the task to be sent.
+        std::thread::sleep(delays::moment());
+        second.open();
+        gate.open();
+        assert_eq!(future.result().unwrap(), gate.key());
+        wait_until(|| pool.stats().worker_deaths == 1);
     });
 }

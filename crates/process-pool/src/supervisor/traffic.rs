@@ -96,6 +96,10 @@ impl Table {
     /// Lets a worker have tasks, if it is ready and its process id known: whoever has a result finds its process in the list.
     pub(super) fn admit(&mut self, id: u64) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.verdict.is_some() {
+            // It is to be killed for what it has said since it was ready, and nobody has had anything of it.
+            return;
+        }
         if worker.pid.is_some() && matches!(worker.phase, Phase::Starting { ready: true, .. }) {
             if worker.hung_up {
                 worker.lose();
