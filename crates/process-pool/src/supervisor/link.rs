@@ -22,7 +22,7 @@ use nix::{
 
 use crate::{
     channel::PoolEnd,
-    frame::{Decoder, HEADER_SIZE, Read},
+    frame::{Decoder, FrameBuilder, HEADER_SIZE, Kind, Read},
     payload::{Tabled, TaskFrame, Way},
     region::Region,
     supervisor::reactor::{Reactor, Source},
@@ -119,7 +119,22 @@ impl Link {
         }
     }
 
-    /// The same for a shared value.
+    /// Tells the process to end.
+    pub(crate) fn send_exit(&self, reactor: &Reactor) {
+        let frame = FrameBuilder::new(Kind::Exit, 0).finish();
+        match self.shared() {
+            // There is room, since nothing else is sent to a worker that is to end. If not, it is one that will be killed.
+            Some(end) => {
+                drop(end.send(&frame, 0));
+                if end.must_wake() {
+                    end.wake();
+                }
+            }
+            None => self.send(reactor, Arc::new(frame), Vec::new()),
+        }
+    }
+
+    /// As `send`, for a shared value.
     pub(crate) fn send_value(&self, reactor: &Reactor, value: &ValueFile) {
         let mut outbox = lock(&self.outbox);
         let bytes = Piece::Frame(Arc::new(value.frame()));

@@ -464,7 +464,7 @@ impl Table {
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                    send_exit(cx, &server.link);
+                    server.link.send_exit(&cx.reactor);
                 }
                 ServerPhase::Starting { .. } => {
                     // It has no worker, and may be busy with what is to be preloaded for none.
@@ -482,7 +482,7 @@ impl Table {
             worker.phase = Phase::Leaving;
             // It may have hung up while it was starting, or was sent SIGKILL.
             worker.end_until(Instant::now() + EXIT_TIME_MAX);
-            send_exit(cx, &worker.link);
+            worker.link.send_exit(&cx.reactor);
         }
     }
 
@@ -502,7 +502,7 @@ impl Table {
             if signal != libc::SIGKILL {
                 // It may ignore the signal, because a task has it do so, or this process does.
                 worker.deadline = Some(Instant::now() + EXIT_TIME_MAX);
-                send_exit(cx, &worker.link);
+                worker.link.send_exit(&cx.reactor);
             }
         }
         if let Some(server) = &self.server {
@@ -798,19 +798,4 @@ impl Table {
 /// When a worker has had nothing to do for too long. Never, if that is beyond all time.
 fn idle_until(cx: &Context, since: Instant) -> Option<Instant> {
     since.checked_add(cx.config.idle_timeout?)
-}
-
-/// Tells a worker or the server to end.
-fn send_exit(cx: &Context, link: &Link) {
-    let frame = FrameBuilder::new(Kind::Exit, 0).finish();
-    match link.shared() {
-        // There is room, since nothing else is sent to a worker that is to end. If not, it is one that will be killed.
-        Some(end) => {
-            drop(end.send(&frame, 0));
-            if end.must_wake() {
-                end.wake();
-            }
-        }
-        None => link.send(&cx.reactor, Arc::new(frame), Vec::new()),
-    }
 }
