@@ -217,19 +217,24 @@ impl<R: Deref<Target = Shared>> PoolEnd<R> {
         &self.region
     }
 
-    /// Sends a task, if there is room: the whole frame, or its header alone if `place` says that its body is elsewhere.
+    /// Says that a task is about to be sent. It can be taken back from now on, also before it is there: the worker then finds
+    /// that out when it comes.
+    pub(crate) fn announce(&self, id: u64, slot: u32) {
+        self.region.claims[slot as usize].put(claim(id, SENT));
+    }
+
+    /// Announces and sends a task, if there is room.
     pub(crate) fn send_task(
         &self,
         frame: &[u8],
         id: u64,
-        place: u32,
+        slot: u32,
     ) -> Result<bool, ProtocolError> {
-        let slot = place & !ELSEWHERE;
-        self.region.claims[slot as usize].put(claim(id, SENT));
-        self.send(frame, place)
+        self.announce(id, slot);
+        self.send(frame, slot)
     }
 
-    /// Sends a frame, if there is room.
+    /// Sends a frame, if there is room: all of it, or its header alone if `place` says that its body is elsewhere.
     pub(crate) fn send(&self, frame: &[u8], place: u32) -> Result<bool, ProtocolError> {
         let body = if place & ELSEWHERE == 0 { &frame[HEADER_SIZE..] } else { &[] };
         let words = words_for(HEADER_SIZE) + words_for(body.len());

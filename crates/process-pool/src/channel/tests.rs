@@ -119,7 +119,8 @@ fn a_claim_that_is_not_there_is_not_started() {
 fn a_body_may_be_elsewhere() {
     let (pool, mut worker) = ends();
     let task = frame(Kind::Task, 1, 10 * INLINE_MAX);
-    assert!(pool.send_task(&task, 1, 5 | ELSEWHERE).unwrap());
+    pool.announce(1, 5);
+    assert!(pool.send(&task, 5 | ELSEWHERE).unwrap());
     let mut body = vec![1];
     let header = worker.next(&mut body, &mut no_bell()).unwrap();
     assert_eq!((header.place, header.length), (5 | ELSEWHERE, 10 * INLINE_MAX as u64));
@@ -175,4 +176,15 @@ fn what_is_done_of_a_chunk_is_known_at_any_time() {
     }
     worker.forget_items();
     assert_eq!(pool.journaled().task, 0);
+}
+
+/// A task that was taken back on its way is not started, whenever it comes.
+#[test]
+fn what_was_taken_back_on_its_way_is_not_started() {
+    let (pool, mut worker) = ends();
+    pool.announce(7, 2);
+    assert!(pool.revoke(2, 7) && !pool.has_started(2, 7));
+    assert!(pool.send(&frame(Kind::Task, 7, 0), 2 | ELSEWHERE).unwrap());
+    let header = worker.next(&mut Vec::new(), &mut no_bell()).unwrap();
+    assert!(header.id == 7 && !worker.start(&header));
 }

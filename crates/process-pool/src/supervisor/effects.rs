@@ -73,7 +73,7 @@ impl Body {
 /// The frame of a task, if its argument has buffers: its result may have them too.
 pub(crate) type Argument = Option<Arc<TaskFrame>>;
 
-/// A task that is too long for a ring, to be put where it belongs and then sent.
+/// A task that is too long for a ring, which was announced, to be put where it belongs and then sent.
 pub(crate) struct Transfer {
     pub(crate) worker: u64,
     pub(crate) link: Arc<Link>,
@@ -94,7 +94,7 @@ impl Transfer {
                 "no room for the {length} bytes of the argument in shared memory: {error}"
             )))
         })?;
-        match end.send_task(&task.header, self.id, self.slot | ELSEWHERE) {
+        match end.send(&task.header, self.slot | ELSEWHERE) {
             Ok(true) => Ok(()),
             // The worker is idle, so that there is room. If it says otherwise it is out of its mind.
             Ok(false) => Err(Undelivered::Raved(no_room())),

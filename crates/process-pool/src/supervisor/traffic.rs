@@ -165,7 +165,9 @@ impl Table {
         match link.shared() {
             _ if failure.is_some() => {}
             None => link.send_task(&cx.reactor, &frame),
-            Some(_) if frame.is_long() => {
+            Some(end) if frame.is_long() => {
+                // Not when it is in its place: the worker may be given up by then, and the task be another's.
+                end.announce(task, slot);
                 let (link, frame) = (Arc::clone(&link), Arc::clone(&frame));
                 fx.transfer(Transfer { worker: id, link, id: task, slot, frame });
                 worker.window.loading = true;
