@@ -75,6 +75,12 @@ impl Task {
         self.erased.set_pool(pool);
     }
 
+    /// Takes back what was said with [`set_pool`](Self::set_pool), as when the task is refused after all: whoever runs it then
+    /// does not do so for that pool.
+    pub fn unset_pool(&self) {
+        self.erased.unset_pool();
+    }
+
     /// Has `surround` called around the task, by whoever runs it in this process; in place of what was set before.
     ///
     /// For executors that tell observers of their tasks, or carry a context from the submitter to the task. To be called
@@ -383,6 +389,7 @@ trait ErasedTask: Send + Sync {
     fn fail(&self, error: TaskError) -> bool;
     fn cancel(&self) -> bool;
     fn set_pool(&self, pool: PoolId);
+    fn unset_pool(&self);
     fn set_surround(&self, surround: Box<dyn Surround>);
     fn take_surround(&self) -> Option<Box<dyn Surround>>;
     fn id(&self) -> FutureId;
@@ -460,6 +467,10 @@ impl<W: TaskWork> ErasedTask for PackagedTask<W> {
 
     fn set_pool(&self, pool: PoolId) {
         Self::set_pool(self, pool);
+    }
+
+    fn unset_pool(&self) {
+        Self::unset_pool(self);
     }
 
     fn set_surround(&self, surround: Box<dyn Surround>) {

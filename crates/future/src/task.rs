@@ -215,6 +215,11 @@ impl<W: Work> PackagedTask<W> {
         self.core.header().set_pool(pool);
     }
 
+    /// Takes back what was said with [`set_pool`](Self::set_pool), as when the task is refused after all.
+    pub fn unset_pool(&self) {
+        self.core.header().set_pool(PoolId::from_number(PoolId::NONE));
+    }
+
     /// Has `surround` called around the work, by whoever does it in this process; in place of what was set before. To be
     /// called before the task is queued.
     ///

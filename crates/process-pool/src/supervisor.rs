@@ -265,6 +265,7 @@ impl Supervisor {
         if let Some(reason) = refused {
             drop(state);
             let task = queued.into_task().expect("it has just been made");
+            task.unset_pool();
             return Err(SubmitError::new(reason, task));
         }
         state.table.enqueue(queued);

@@ -261,26 +261,26 @@ impl Shared {
         patience: Patience,
         priority: i8,
     ) -> Result<(), SubmitError<Task>> {
-        task.set_pool(self.id);
         // Relaxed: a worker that does not see a shutdown of just now submits as if it had come first.
         if let Some(refusal) = self.refusal() {
             return Err(SubmitError::new(refusal, task));
         }
-        let Some(hooks) = &self.config.hooks else {
-            return self.accept(task, patience, priority);
-        };
+        task.set_pool(self.id);
+        let hooks = self.config.hooks.as_ref();
         // It runs the user's code, and must not leave behind a future that failed and that nobody looked at.
-        let task = match Panic::catch(|| hooks.attach(&task)) {
-            Ok(()) => task,
-            Err(panic) => {
-                task.cancel();
-                panic.resume();
-            }
-        };
+        if let Some(hooks) = hooks
+            && let Err(panic) = Panic::catch(|| hooks.attach(&task))
+        {
+            task.cancel();
+            panic.resume();
+        }
         self.accept(task, patience, priority).map_err(|refused| {
             refused.map(|task| {
-                // It may go to another executor now, whose hooks are others.
-                Hooks::detach(&task);
+                // It may go to another executor now, whose hooks are others, and be run by one of our workers all the same.
+                task.unset_pool();
+                if hooks.is_some() {
+                    Hooks::detach(&task);
+                }
                 task
             })
         })

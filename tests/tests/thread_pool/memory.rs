@@ -8,7 +8,10 @@ use std::{
     thread,
 };
 
-use concurrent_futures::{Executor, Future, MapOptions, Shutdown, ThreadPoolExecutor};
+use concurrent_futures::{
+    Executor, Future, InlineExecutor, MapOptions, Shutdown, ShutdownError, SubmitError, Task,
+    ThreadPoolExecutor, local,
+};
 use concurrent_futures_tests::{
     Gate,
     drops::{DropCounter, Token},
@@ -264,5 +267,40 @@ fn p50_a_pool_describes_its_load() {
         let text = format!("{pool:?}");
         assert!(text.contains("threads: 0") && text.contains("shut_down: true"), "{text}");
         assert!(busy.iter().all(Future::done) && queued.iter().all(Future::done));
+    });
+}
+
+/// A task that the pool has refused is none of its tasks when somebody else runs it, even in one of its workers. It was once
+/// counted among those that had succeeded.
+#[test]
+fn p50_a_refused_task_is_not_counted_by_whoever_runs_it() {
+    /// Runs in the submitting thread what the pool refuses.
+    struct OrInline(Arc<ThreadPoolExecutor>);
+
+    impl Executor for OrInline {
+        fn execute(&self, task: Task) -> Result<(), SubmitError<Task>> {
+            let refused = self.0.execute(task);
+            refused.or_else(|refused| InlineExecutor::new().execute(refused.into_inner()))
+        }
+
+        fn max_workers(&self) -> usize {
+            self.0.max_workers()
+        }
+
+        fn shutdown_with(&self, how: Shutdown) -> Result<(), ShutdownError> {
+            self.0.shutdown_with(how)
+        }
+    }
+
+    guarded(|| {
+        let pool = Arc::new(pool(1));
+        let executor = OrInline(Arc::clone(&pool));
+        let outer = pool.spawn(move || {
+            executor.shutdown_with(Shutdown::no_wait()).unwrap();
+            local::spawn(&executor, || 7).unwrap().result().unwrap()
+        });
+        assert_eq!(outer.unwrap().result().unwrap(), 7);
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.succeeded), (1, 1));
     });
 }
