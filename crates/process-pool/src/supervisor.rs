@@ -54,6 +54,7 @@ mod post_mortem;
 mod processes;
 mod reactor;
 mod table;
+mod threads;
 mod traffic;
 mod window;
 
@@ -64,6 +65,7 @@ use link::Link;
 pub(crate) use link::lock;
 use reactor::Reactor;
 use table::Table;
+use threads::Threads;
 use traffic::Queued;
 
 /// How many tasks wait in the queue, or a multiple of it, when whoever submits one more looks for answers.
@@ -90,6 +92,8 @@ pub(crate) struct Supervisor {
     state: Mutex<State>,
     /// The crew has shrunk, or the table has ended.
     changed: Condvar,
+    /// Those of the crew, and those that have left it and not ended yet.
+    threads: Threads,
     /// The table takes no more tasks, for a look without the lock.
     refuses: AtomicBool,
     next_task: AtomicU64,
@@ -144,6 +148,7 @@ impl Supervisor {
             cx,
             state: Mutex::default(),
             changed: Condvar::new(),
+            threads: Threads::default(),
             refuses: AtomicBool::new(false),
             next_task: AtomicU64::new(1),
             links: Mutex::default(),
@@ -352,22 +357,16 @@ impl Supervisor {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let (running, queued) = (state.table.running(), state.table.queued());
-                return Err(ShutdownError::Timeout(StillRunning::new(
-                    start.elapsed(),
-                    running,
-                    queued,
-                )));
+                return Err(still_running(&state, start));
             }
             let waited = self.changed.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        let threads = std::mem::take(&mut state.crew.threads);
         drop(state);
-        for thread in threads {
-            // They have done all they had to do, and are about to end. None panics.
-            drop(thread.join());
+        if deadline.is_some() && !self.threads.end_by(deadline) {
+            return Err(still_running(&lock(&self.state), start));
         }
+        self.threads.join();
         Ok(())
     }
 
@@ -399,6 +398,11 @@ impl Supervisor {
             }
         }
     }
+}
+
+fn still_running(state: &State, start: Instant) -> ShutdownError {
+    let (running, queued) = (state.table.running(), state.table.queued());
+    ShutdownError::Timeout(StillRunning::new(start.elapsed(), running, queued))
 }
 
 fn refusal(table: &Table) -> Option<Refusal> {

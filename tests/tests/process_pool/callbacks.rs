@@ -1,6 +1,7 @@
 //! Callbacks of futures run in threads of the pool, and may do there whatever they like.
 
 use std::{
+    cell::Cell,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -148,5 +149,48 @@ fn a_slow_callback_holds_up_no_result_for_which_no_bell_rings() {
             assert!(came.is_ok());
             assert!(between.chain(behind).all(|future| future.result().is_ok()));
         }
+    });
+}
+
+/// What callbacks leave in the thread-locals of a thread of the pool is dropped when it ends. It is waited for by all shutdowns
+/// that wait, but no longer than they are to. The thread was once joined without looking at the time, and by one of them.
+#[test]
+fn p39_a_timeout_holds_while_threads_of_the_pool_end() {
+    struct AtEnd {
+        began: mpsc::Sender<()>,
+        goes_on: mpsc::Receiver<()>,
+    }
+
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            self.began.send(()).unwrap();
+            let _disconnected = self.goes_on.recv();
+        }
+    }
+
+    thread_local!(static AT_END: Cell<Option<AtEnd>> = const { Cell::new(None) });
+
+    beside(|| {
+        let pool = pool(1);
+        let gate = Gate::closed();
+        let future = pool.submit(pass, gate.key()).unwrap();
+        let (began, is_dropped) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        future.add_done_callback(move |_| AT_END.set(Some(AtEnd { began, goes_on })));
+        gate.open();
+        pool.shutdown_with(Shutdown::no_wait()).unwrap();
+        is_dropped.recv().unwrap();
+        let is_late = || {
+            let ended = pool.shutdown_with(Shutdown::timeout(delays::short()));
+            matches!(ended, Err(ShutdownError::Timeout(_)))
+        };
+        assert!(is_late());
+        thread::scope(|scope| {
+            let others = [(); 2].map(|()| scope.spawn(|| pool.shutdown()));
+            thread::sleep(delays::moment());
+            assert!(is_late() && !others.iter().any(|other| other.is_finished()));
+            drop(go_on);
+        });
+        pool.shutdown_with(Shutdown::timeout(delays::long())).unwrap();
     });
 }

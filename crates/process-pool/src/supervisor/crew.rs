@@ -10,7 +10,7 @@ use std::{
     cell::Cell,
     io,
     sync::{Arc, atomic::Ordering},
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -48,7 +48,6 @@ pub(super) struct Crew {
     pub(super) until: Option<Instant>,
     /// One of them looks for answers now and then, or was woken to do so.
     pub(super) looks: bool,
-    pub(super) threads: Vec<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -60,12 +59,12 @@ impl Supervisor {
     pub(super) fn hire(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         let supervisor = Arc::clone(self);
         let name = format!("{}-supervisor", self.cx.config.name);
-        let thread = thread::Builder::new()
-            .name(name)
-            .stack_size(STACK_SIZE)
-            .spawn(move || supervisor.serve())?;
-        state.crew.threads.retain(|thread| !thread.is_finished());
-        state.crew.threads.push(thread);
+        let alive = self.threads.count_one();
+        let thread = thread::Builder::new().name(name).stack_size(STACK_SIZE).spawn(move || {
+            alive.until_the_end();
+            supervisor.serve();
+        })?;
+        self.threads.keep(thread);
         state.crew.size += 1;
         Ok(())
     }
