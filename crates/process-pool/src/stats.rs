@@ -22,6 +22,6 @@ pub struct PoolStats {
     pub workers: usize,
     /// Workers that wait for a task.
     pub idle_workers: usize,
-    /// Workers that died without having been told to end.
+    /// Workers that died without having been told to end, or with a task.
     pub worker_deaths: u64,
 }
