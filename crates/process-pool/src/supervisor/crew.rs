@@ -18,7 +18,7 @@ use crate::supervisor::{
     Links, State, Supervisor,
     effects::{Effects, Work},
     guest::pollers_max,
-    link::lock,
+    link::{Link, lock},
 };
 
 /// How many threads of the crew wait for events when there are none. One is not enough, since it would have to start
@@ -166,13 +166,33 @@ impl Supervisor {
     }
 
     /// Does what takes the user's time, after making sure that somebody else is there for what happens meanwhile.
-    pub(super) fn perform(self: &Arc<Self>, fx: Effects) {
-        let mut fx = fx;
-        self.prepare(&mut fx);
+    pub(super) fn perform(self: &Arc<Self>, mut fx: Effects) {
+        self.perform_plain(&mut fx);
+        self.perform_rest(fx);
+    }
+
+    /// The same for what came of answers of a worker that has rung its bell, and does not do so again before it is expected to.
+    pub(super) fn perform_answers(self: &Arc<Self>, mut fx: Effects, id: u64, link: &Arc<Link>) {
+        self.perform_plain(&mut fx);
+        // Not after that, however long it takes. What was answered already is for another thread.
+        if !fx.is_empty()
+            && lock(&self.state).table.expect_bell(id)
+            && self.backlog.leave([Work::Answers(id, Arc::clone(link))])
+        {
+            self.cx.reactor.wake();
+        }
+        self.perform_rest(fx);
+    }
+
+    fn perform_plain(&self, fx: &mut Effects) {
+        self.prepare(fx);
         if self.waiting.load(Ordering::Relaxed) > 0 {
             // What takes no time as a rule, and somebody is there in case that it does.
             fx.perform_plain();
         }
+    }
+
+    fn perform_rest(self: &Arc<Self>, mut fx: Effects) {
         if fx.is_empty() {
             return;
         }
@@ -189,6 +209,8 @@ impl Supervisor {
     pub(super) fn leave_watch(self: &Arc<Self>) {
         let mut state = lock(&self.state);
         let stopped = self.stop_looking(&mut state);
+        // Also if that was said while there was something to be looked for: it may be again, and is not said twice.
+        let awaits_looker = state.crew.looks || state.table.may_have_silent_answers();
         if state.crew.waiting == 0 && !state.table.has_ended() {
             // Without another thread, the others' events wait until this one is back.
             drop(self.hire(&mut state));
@@ -196,11 +218,11 @@ impl Supervisor {
                 self.cx.reactor.wake();
             }
         } else if stopped.is_some()
-            || state.crew.looks && !self.backlog.has_looker()
+            || awaits_looker && !self.backlog.has_looker()
             || state.table.deadline(&self.cx).is_some()
         {
             // This thread may have been the only one to know until when to wait, or to look now and then; or to be woken in order
-            // to look, by the same event that has brought it here.
+            // to look, by whom the table was changed or by the last looker, as two wake-ups may be one event.
             self.cx.reactor.wake();
         }
     }
@@ -232,6 +254,7 @@ impl Supervisor {
             match next {
                 Some(Work::One(pending)) => pending.perform(),
                 Some(Work::All(fx)) => self.perform(fx),
+                Some(Work::Answers(id, link)) => self.drain_all(id, &link),
                 None => return,
             }
         }

@@ -115,6 +115,8 @@ pub(crate) enum Undelivered {
 pub(crate) enum Work {
     One(Pending),
     All(Effects),
+    /// A worker's answers, for which no bell has rung.
+    Answers(u64, Arc<Link>),
 }
 
 /// A completion by itself, for any thread of the crew.
