@@ -438,12 +438,14 @@ impl Table {
 
     /// Lets everything end, one after the other: tasks, workers, the server.
     fn wind_up(&mut self, cx: &Context) {
+        let mut may_have_forked = false;
         if let Some(Server { phase: ServerPhase::Starting { .. }, .. }) = self.server
             && self.workers.values().all(Worker::is_unborn)
         {
-            // The server may never come to fork them. If it has, they are killed with it.
+            // The server may never come to fork them. If it has, they end with it.
             for id in self.worker_ids() {
                 self.remove(cx, id);
+                may_have_forked = true;
             }
         }
         for id in self.worker_ids() {
@@ -464,6 +466,12 @@ impl Table {
                 ServerPhase::Ready => {
                     server.phase = ServerPhase::Leaving;
                     server.deadline = Some(Instant::now() + EXIT_TIME_MAX);
+                    server.link.send_exit(&cx.reactor);
+                }
+                ServerPhase::Starting { .. } if may_have_forked => {
+                    // Unlike the kernel, which would kill its workers a little later, it ends when they are gone.
+                    server.phase = ServerPhase::Leaving;
+                    server.deadline = Some(Instant::now() + DISCONNECTED_TIME_MAX);
                     server.link.send_exit(&cx.reactor);
                 }
                 ServerPhase::Starting { .. } => {
