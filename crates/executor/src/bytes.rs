@@ -157,7 +157,7 @@ impl Bytes {
     /// ```
     #[must_use]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
-        // Not there, it may be indexed by; that panics with the usual message.
+        // As bounds, by which a slice can be indexed, with its usual panics.
         let range = (range.start_bound().cloned(), range.end_bound().cloned());
         let slice = &self.as_slice()[range];
         let offset = match range.0 {

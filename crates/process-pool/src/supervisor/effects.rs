@@ -50,15 +50,12 @@ pub(crate) enum Body {
 impl Body {
     /// Calls `read`, which decodes it. `bytes` are those of the effects.
     fn read<R>(self, argument: Argument, bytes: &[u8], read: impl FnOnce(&[u8]) -> R) -> R {
-        let (mut received, range);
+        let received;
         let (result, incoming) = match self {
-            Self::Range(place) => {
-                range = place;
-                (&bytes[range], Vec::new())
-            }
-            Self::Whole(whole) => {
+            Self::Range(range) => (&bytes[range], Vec::new()),
+            Self::Whole(mut whole) => {
+                let buffers = std::mem::take(&mut whole.buffers);
                 received = whole;
-                let buffers = std::mem::take(&mut received.buffers);
                 (received.body(), buffers)
             }
         };
