@@ -2,6 +2,8 @@
 
 use std::{
     cell::Cell,
+    collections::HashMap,
+    ptr,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -192,5 +194,43 @@ fn p39_a_timeout_holds_while_threads_of_the_pool_end() {
             drop(go_on);
         });
         pool.shutdown_with(Shutdown::timeout(delays::long())).unwrap();
+    });
+}
+
+/// However many results come while callbacks run, these are not called from within one another.
+#[test]
+fn results_that_keep_coming_take_no_more_stack() {
+    const TASKS: u64 = 20_000;
+    const SPREAD_MAX: usize = 8 << 10;
+
+    beside(|| {
+        let pool = pool(1);
+        let (sender, receiver) = mpsc::channel();
+        let gate = Gate::closed();
+        drop(pool.submit(pass, gate.key()).unwrap());
+        for n in 0..TASKS {
+            // A result that owns something is not completed in passing.
+            let future = pool.submit(|n: u64| vec![n], n).unwrap();
+            let sender = sender.clone();
+            future.add_done_callback(move |_| {
+                let begin = Instant::now();
+                // Results come more quickly than this.
+                while begin.elapsed() < Duration::from_micros(30) {}
+                let depth = ptr::from_ref(&begin).addr();
+                sender.send((thread::current().id(), depth)).unwrap();
+            });
+        }
+        drop(sender);
+        gate.open();
+        let mut depths = HashMap::new();
+        for (thread, depth) in receiver {
+            let depths: &mut Vec<usize> = depths.entry(thread).or_default();
+            depths.push(depth);
+        }
+        assert_eq!(depths.values().map(Vec::len).sum::<usize>() as u64, TASKS);
+        for depths in depths.values() {
+            let spread = depths.iter().max().unwrap() - depths.iter().min().unwrap();
+            assert!(spread < SPREAD_MAX, "{spread} bytes, {} callbacks", depths.len());
+        }
     });
 }

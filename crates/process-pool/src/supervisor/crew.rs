@@ -171,17 +171,18 @@ impl Supervisor {
         self.perform_rest(fx);
     }
 
-    /// The same for what came of answers of a worker that has rung its bell, and does not do so again before it is expected to.
-    pub(super) fn perform_answers(self: &Arc<Self>, mut fx: Effects, id: u64, link: &Arc<Link>) {
+    /// Takes answers of a worker that has rung its bell, and does what takes no time; the rest is for the caller. If that is
+    /// something, the worker rings for its next answer from now on, and what it has answered meanwhile is left to whoever comes.
+    pub(super) fn take_answers(self: &Arc<Self>, id: u64, link: &Arc<Link>) -> Option<Effects> {
+        let mut fx = self.drain(id, link)?;
         self.perform_plain(&mut fx);
-        // Not after that, however long it takes. What was answered already is for another thread.
         if !fx.is_empty()
             && lock(&self.state).table.expect_bell(id)
             && self.backlog.leave([Work::Answers(id, Arc::clone(link))])
         {
             self.cx.reactor.wake();
         }
-        self.perform_rest(fx);
+        Some(fx)
     }
 
     fn perform_plain(&self, fx: &mut Effects) {
@@ -192,17 +193,24 @@ impl Supervisor {
         }
     }
 
-    fn perform_rest(self: &Arc<Self>, mut fx: Effects) {
+    /// Does what takes the user's time.
+    pub(super) fn perform_rest(self: &Arc<Self>, fx: Effects) {
         if fx.is_empty() {
             return;
         }
-        let several = fx.take_completions();
         self.leave_watch();
-        fx.perform();
-        if !several.is_empty() {
-            self.backlog.add(several);
+        if self.perform_first(fx) {
             self.work_off();
         }
+    }
+
+    /// The same for a thread that has left the watch. Several completions are not done but put into the backlog; says whether.
+    fn perform_first(&self, mut fx: Effects) -> bool {
+        let several = fx.take_completions();
+        fx.perform();
+        let some = !several.is_empty();
+        self.backlog.add(several);
+        some
     }
 
     /// Makes sure that somebody waits for events, since the calling thread does not.
@@ -244,7 +252,8 @@ impl Supervisor {
         }
     }
 
-    /// Does what is in the backlog until there is nothing in it.
+    /// Does what is in the backlog until there is nothing in it. What comes of that goes into it as well, rather than be done from
+    /// within: more may come each time.
     fn work_off(self: &Arc<Self>) {
         loop {
             let (next, calls) = self.backlog.next();
@@ -253,8 +262,21 @@ impl Supervisor {
             }
             match next {
                 Some(Work::One(pending)) => pending.perform(),
-                Some(Work::All(fx)) => self.perform(fx),
-                Some(Work::Answers(id, link)) => self.drain_all(id, &link),
+                Some(Work::All(mut fx)) => {
+                    self.perform_plain(&mut fx);
+                    self.perform_first(fx);
+                }
+                Some(Work::Answers(id, link)) => loop {
+                    match self.take_answers(id, &link) {
+                        Some(fx) if fx.is_empty() => {}
+                        Some(fx) => {
+                            self.perform_first(fx);
+                            break;
+                        }
+                        None if lock(&self.state).table.expect_bell(id) => {}
+                        None => break,
+                    }
+                },
                 None => return,
             }
         }

@@ -55,8 +55,8 @@ impl Supervisor {
     /// Reads what a worker has put into the shared memory, until there is nothing more.
     pub(super) fn drain_all(self: &Arc<Self>, id: u64, link: &Arc<Link>) {
         loop {
-            while let Some(fx) = self.drain(id, link) {
-                self.perform_answers(fx, id, link);
+            while let Some(fx) = self.take_answers(id, link) {
+                self.perform_rest(fx);
             }
             if !lock(&self.state).table.expect_bell(id) {
                 return;
