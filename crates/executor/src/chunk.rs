@@ -103,7 +103,10 @@ where
         buffer: &mut Vec<u8>,
     ) -> Result<(), concurrent_futures_future::CodecError> {
         let what = concurrent_futures_future::Crossing::EncodeArgument;
-        crate::portable::wire::encode(&self.items, buffer, what)
+        match &*self.items {
+            [item] => crate::portable::wire::encode(item, buffer, what),
+            _ => crate::portable::wire::encode(&self.items, buffer, what),
+        }
     }
 
     #[cfg(feature = "portable")]

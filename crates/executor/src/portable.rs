@@ -397,7 +397,7 @@ pub mod wire {
         encode_with::<Wire, T>(value, buffer, what)
     }
 
-    pub(crate) fn encode_with<C: Codec, T: Portable>(
+    fn encode_with<C: Codec, T: Portable>(
         value: &T,
         buffer: &mut Vec<u8>,
         what: Crossing,

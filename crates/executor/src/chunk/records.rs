@@ -23,7 +23,7 @@ use crate::{
     out_of_band::{self, InPlace, Root},
     portable::{
         Portable,
-        wire::{decode_with, encode_with},
+        wire::{call_with, decode_with},
     },
 };
 
@@ -142,38 +142,24 @@ pub(crate) fn run<C: Codec, A: Portable, R: Portable>(
     Ok(())
 }
 
-/// The same for a chunk of one item, which is a task like any other: nothing can be kept of it if its worker dies, and its
-/// buffers are not in its encoding.
+/// The same for a chunk of one item, which is a task like any other: the argument is the item, nothing can be kept of it if its
+/// worker dies, and its buffers are not in its encoding.
 pub(crate) fn run_single<C: Codec, A: Portable, R: Portable>(
     function: impl Fn(A) -> R,
     argument: &[u8],
     result: &mut Vec<u8>,
 ) -> Result<(), TaskError> {
     let begin = Instant::now();
-    let head = result.len();
-    let outcome = Panic::catch(|| {
-        let items = decode_with::<C, Vec<A>>(argument, Crossing::DecodeArgument)?;
-        let [item] = <[A; 1]>::try_from(items).map_err(|_other_number| {
-            CodecError::new(Crossing::DecodeArgument, type_name::<A>(), Malformed)
-        })?;
-        let moved = out_of_band::argument_length();
-        let value = out_of_band::without(|| function(item));
-        result.extend_from_slice(&[0; HEAD_SIZE]);
-        encode_with::<C, R>(&value, result, Crossing::EncodeResult)?;
-        Ok(moved)
-    });
-    let error = match outcome {
-        Ok(Ok(moved)) => {
-            let length = result.len() - head - HEAD_SIZE;
-            let nanos = nanos_since(begin) + moving_nanos(length + moved);
-            put_head(result, head, [1, length, 0], nanos);
-            return Ok(());
-        }
-        Ok(Err(error)) => TaskError::Codec(error),
-        Err(panic) => TaskError::Panicked(panic),
-    };
-    result.truncate(head);
-    Err(error)
+    let (head, moved) = (result.len(), out_of_band::argument_length());
+    result.extend_from_slice(&[0; HEAD_SIZE]);
+    if let Err(error) = call_with::<C, A, R>(function, argument, result) {
+        result.truncate(head);
+        return Err(error);
+    }
+    let length = result.len() - head - HEAD_SIZE;
+    let nanos = nanos_since(begin) + moving_nanos(length + moved);
+    put_head(result, head, [1, length, 0], nanos);
+    Ok(())
 }
 
 /// Whether there can be [`Bytes`](crate::Bytes) in an `R`, which own something.
