@@ -49,6 +49,12 @@ pub fn poll() -> Duration {
     scaled(Duration::from_millis(1))
 }
 
+/// Longer than a pool waits for the end of a worker that has closed its connection.
+#[must_use]
+pub fn after_hanging_up() -> Duration {
+    scaled(Duration::from_millis(800))
+}
+
 /// What a task takes that takes its time. Nothing depends on how long that is.
 #[must_use]
 pub fn task() -> Duration {

@@ -27,7 +27,7 @@ use serde::{
 /// task returns what it was given, or a slice of it, then the result shares the buffer with the argument, as it would on a thread,
 /// and nothing is copied. A `Vec<u8>` is taken apart and put together byte by byte by serde on top of that.
 ///
-/// What is shorter than 8 KiB is always copied.
+/// What is no longer than 8 KiB is always copied.
 ///
 /// ```
 /// use concurrent_futures_executor::{Bytes, InlineExecutor};

@@ -333,8 +333,7 @@ fn a_slow_fork_server_is_left_alone() {
         for pid in pids.into_iter().filter(|pid| *pid != good_pid) {
             send_signal(pid, libc::SIGKILL);
         }
-        // Longer than the pool waits for the end of a worker that has closed its connection.
-        std::thread::sleep(Duration::from_millis(800));
+        std::thread::sleep(delays::after_hanging_up());
         send_signal(server, libc::SIGCONT);
         let error = bad.result().unwrap_err();
         assert_eq!(death(&error).cause(), DeathCause::ProtocolViolation);
